@@ -1,0 +1,1 @@
+"""What RDB bytes mean: no file, no socket, no clock, no environment."""

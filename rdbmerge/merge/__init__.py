@@ -1,0 +1,1 @@
+"""Plan and segments in, one RDB out. Makes bytes, takes no decision."""

@@ -1,0 +1,1 @@
+"""Pure decisions: what a merge keeps, drops and changes, before a byte is written."""

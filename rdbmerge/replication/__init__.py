@@ -1,0 +1,1 @@
+"""What a primary says to a replica. Knows nothing of RDB."""

@@ -1,0 +1,1 @@
+"""RDB files on disk: segments, their indexes and manifests."""
