@@ -1,0 +1,302 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Fills a batch of columns with the entries of an RDB, until a record turns up that is not an entry (rdb-format.md 4).
+
+Compiled when it can be, interpreted as it stands when not. Handles value types and the opcodes that belong to the next
+key (expiry, idle, freq, key metadata); stops at every other opcode and lets `format.scan` deal with it.
+Knows nothing of dbs, of files or of what values mean.
+"""
+
+from __future__ import annotations
+
+try:
+    import cython  # the Cython compiler must see this very import
+except ModuleNotFoundError:
+    from rdbmerge import _cython as cython
+
+if cython.compiled:
+    from cython.cimports.rdbmerge.format._cursor_cy import Cursor
+else:
+    from rdbmerge.format._cursor_cy import Cursor
+
+from rdbmerge.format import codes
+
+COMPILED: bool = cython.compiled
+
+_FULL = cython.declare(cython.int, codes.FULL)
+_RECORD = cython.declare(cython.int, codes.RECORD)
+_FAILED = cython.declare(cython.int, codes.FAILED)
+_UNKNOWN_TYPE = cython.declare(cython.int, codes.UNKNOWN_TYPE)
+_META_OUT_OF_PLACE = cython.declare(cython.int, codes.META_OUT_OF_PLACE)
+_TRUNCATED = cython.declare(cython.int, codes.TRUNCATED)
+_KEY_ENCODED = cython.declare(cython.int, codes.KEY_ENCODED)
+_EXPIRY_SECONDS = cython.declare(cython.int, codes.EXPIRY_SECONDS)
+_HAS_IDLE = cython.declare(cython.int, codes.HAS_IDLE)
+_HAS_FREQ = cython.declare(cython.int, codes.HAS_FREQ)
+_IRREGULAR = cython.declare(cython.int, codes.IRREGULAR)
+_EMPTY = cython.declare(cython.int, codes.EMPTY)
+_HAS_META = cython.declare(cython.int, codes.HAS_META)
+_NO_EXPIRY = cython.declare(cython.int, codes.NO_EXPIRY)
+_NO_HINT = cython.declare(cython.int, codes.NO_HINT)
+
+
+@cython.cclass
+class Scanner:
+    """Walks the entries of `view` from `pos` to `end`; `shapes` and `empties` are `values.shape_table/empty_table`."""
+
+    cursor: Cursor
+    pos: cython.Py_ssize_t
+    shapes: bytes
+    empties: bytes
+    redis_meta: cython.bint
+    attrs_start: cython.Py_ssize_t
+    attrs: cython.int
+    expire_at: cython.longlong
+    hint: cython.longlong
+
+    def __init__(
+        self, view: memoryview, pos: cython.Py_ssize_t, end: cython.Py_ssize_t, shapes: bytes, empties: bytes,
+        redis_meta: cython.bint,
+    ) -> None:
+        self.cursor = Cursor(view, end)
+        self.pos = pos
+        self.shapes = shapes
+        self.empties = empties
+        self.redis_meta = redis_meta
+        self.attrs_start = -1
+        self.attrs = 0
+        self.expire_at = _NO_EXPIRY
+        self.hint = _NO_HINT
+
+    def get_cursor(self) -> Cursor:
+        """The cursor, with the error if `fill` returned FAILED."""
+        return self.cursor
+
+    def get_pos(self) -> cython.Py_ssize_t:
+        """Where the next record starts."""
+        return self.pos
+
+    def last_end(self) -> cython.Py_ssize_t:
+        """Where the last whole entry or record ended; -1 while attributes of a key not yet seen are pending."""
+        return -1 if self.attrs_start >= 0 else self.pos
+
+    def move_to(self, pos: cython.Py_ssize_t) -> None:
+        """Continue at `pos`, after a record that was handled outside. Pending attributes stay, as in servers."""
+        self.pos = pos
+        self.attrs |= _IRREGULAR if self.attrs_start >= 0 else 0
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _attribute(self, opcode: cython.int, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Take in the attribute whose opcode stands at `pos`; the position after it, or -1."""
+        raw: cython.ulonglong = 0
+        seconds: cython.longlong
+        i: cython.Py_ssize_t
+        after: cython.Py_ssize_t
+        p = self.cursor.p
+        if self.attrs_start < 0:
+            self.attrs_start = pos
+        elif opcode == 252 or opcode == 253 or self.attrs & (_HAS_IDLE | _HAS_FREQ):
+            self.attrs |= _IRREGULAR  # an expiry after something else, or two hints
+        pos += 1
+        if opcode == 252:
+            after = self.cursor.need(pos, 8)
+            if after < 0:
+                return -1
+            for i in range(8):
+                raw |= (p[pos + i] + raw * 0) << (8 * i)
+            if cython.compiled:
+                self.expire_at = cython.cast(cython.longlong, raw)
+            else:
+                self.expire_at = raw - 0x10000000000000000 if raw >= 0x8000000000000000 else raw
+            self.attrs &= ~_EXPIRY_SECONDS
+            if self.expire_at < 0:
+                self.attrs |= _IRREGULAR
+        elif opcode == 253:
+            after = self.cursor.need(pos, 4)
+            if after < 0:
+                return -1
+            for i in range(4):
+                raw |= (p[pos + i] + raw * 0) << (8 * i)
+            seconds = raw
+            seconds -= (seconds >> 31) << 32  # as a signed 32-bit number
+            self.expire_at = seconds * 1000
+            self.attrs |= _EXPIRY_SECONDS
+            if seconds < 0:
+                self.attrs |= _IRREGULAR
+        elif opcode == 249:
+            after = self.cursor.need(pos, 1)
+            if after < 0:
+                return -1
+            self.hint = p[pos]
+            self.attrs = (self.attrs & ~_HAS_IDLE) | _HAS_FREQ
+        else:
+            after = self.cursor.skip_len(pos)
+            if after < 0:
+                return -1
+            self.hint = 0 if self.cursor.value >> 63 != 0 else self.cursor.value
+            self.attrs = (self.attrs & ~_HAS_FREQ) | _HAS_IDLE
+        return after
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _key_meta(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Skip the metadata record at `pos`: len n, n x (4 bytes, module opcodes)."""
+        count: cython.ulonglong
+        if self.attrs_start < 0:
+            self.attrs_start = pos
+        if self.attrs & _HAS_META:
+            return self.cursor.fail(_META_OUT_OF_PLACE, pos, 0)
+        pos = self.cursor.skip_len(pos + 1)
+        if pos < 0:
+            return -1
+        count = self.cursor.value
+        while count > 0:
+            pos = self.cursor.need(pos, 4)
+            if pos >= 0:
+                pos = self.cursor.skip_module(pos)
+            if pos < 0:
+                return -1
+            count -= 1
+        self.attrs |= _HAS_META
+        return pos
+
+    def fill(
+        self,
+        row: cython.Py_ssize_t,
+        types: cython.uchar[::1],
+        flags: cython.uchar[::1],
+        expire_at_ms: cython.longlong[::1],
+        hints: cython.longlong[::1],
+        entry_start: cython.longlong[::1],
+        key_start: cython.longlong[::1],
+        key_len: cython.uint[::1],
+        value_start: cython.longlong[::1],
+        ends: cython.longlong[::1],
+        capacity: cython.Py_ssize_t,
+    ) -> tuple[int, int]:
+        """Fill rows from `row` on. Returns what stopped it (FULL, RECORD, FAILED) and the number of rows now."""
+        status: cython.int = _FULL
+        shapes: cython.p_const_uchar
+        empties: cython.p_const_uchar
+        if cython.compiled:
+            shapes = cython.cast(cython.p_const_uchar, cython.cast(cython.p_char, self.shapes))
+            empties = cython.cast(cython.p_const_uchar, cython.cast(cython.p_char, self.empties))
+        else:
+            shapes = self.shapes
+            empties = self.empties
+        cursor: Cursor = self.cursor
+        p = cursor.p
+        end: cython.Py_ssize_t = cursor.end
+        pos: cython.Py_ssize_t = self.pos
+        start: cython.Py_ssize_t
+        key: cython.Py_ssize_t
+        opcode: cython.int
+        first: cython.int
+        shape: cython.int
+        flag: cython.int
+        size: cython.ulonglong
+        with cython.nogil:
+            while row < capacity:
+                self.pos = pos
+                if pos >= end:
+                    cursor.fail(_TRUNCATED, pos, 1)
+                    status = _FAILED
+                    break
+                opcode = p[pos]
+                shape = shapes[opcode]
+                if shape == 255:
+                    if opcode == 252 or opcode == 253 or opcode == 248 or opcode == 249:
+                        if self.attrs & _HAS_META:
+                            cursor.fail(_META_OUT_OF_PLACE, pos, 0)
+                            pos = -1
+                        else:
+                            start = self._attribute(opcode, pos)
+                            pos = start
+                    elif opcode == 243 and self.redis_meta:
+                        pos = self._key_meta(pos)
+                    elif opcode >= 243:
+                        status = _RECORD
+                        break
+                    else:
+                        cursor.fail(_UNKNOWN_TYPE, pos, opcode)
+                        pos = -1
+                    if pos < 0:
+                        status = _FAILED
+                        break
+                    continue
+                start = self.attrs_start if self.attrs_start >= 0 else pos
+                key = pos + 1
+                flag = self.attrs
+                # The key: the two commonest forms of a length without a call.
+                if end - key >= 2 and p[key] < 0x80:
+                    first = p[key]
+                    if first < 0x40:
+                        size = first
+                        pos = key + 1
+                    else:
+                        size = ((first & 0x3F) << 8) | p[key + 1]
+                        pos = key + 2
+                    if size > cython.cast(cython.ulonglong, end - pos):
+                        cursor.fail(_TRUNCATED, pos, size)
+                        status = _FAILED
+                        break
+                    pos += cython.cast(cython.Py_ssize_t, size)
+                else:
+                    pos = cursor.skip_string(key)
+                    if pos < 0:
+                        status = _FAILED
+                        break
+                    size = cursor.value
+                    if p[key] >= 0xC0:
+                        flag |= _KEY_ENCODED
+                    if size >> 32 != 0:
+                        cursor.fail(_TRUNCATED, key, size)
+                        status = _FAILED
+                        break
+                key_len[row] = cython.cast(cython.uint, size)
+                value_start[row] = pos
+                if shape == 0 and end - pos >= 2 and p[pos] < 0x80:
+                    first = p[pos]
+                    if first < 0x40:
+                        size = first
+                        pos += 1
+                    else:
+                        size = ((first & 0x3F) << 8) | p[pos + 1]
+                        pos += 2
+                    if size > cython.cast(cython.ulonglong, end - pos):
+                        cursor.fail(_TRUNCATED, pos, size)
+                        status = _FAILED
+                        break
+                    pos += cython.cast(cython.Py_ssize_t, size)
+                    if empties[opcode] != 0 and size <= empties[opcode]:
+                        flag |= _EMPTY
+                else:
+                    first = 0 if pos >= end else p[pos]
+                    pos = cursor.skip_value(pos, shape)
+                    if pos < 0:
+                        status = _FAILED
+                        break
+                    if (1 <= shape <= 5 or shape == 13 or shape == 14) and first == 0:
+                        flag |= _EMPTY
+                    elif shape == 12 and p[value_start[row] + 8] == 0:
+                        flag |= _EMPTY
+                    elif shape == 15 and p[value_start[row] + 8] <= empties[opcode]:
+                        flag |= _EMPTY
+                types[row] = opcode
+                flags[row] = flag
+                expire_at_ms[row] = self.expire_at
+                hints[row] = self.hint
+                entry_start[row] = start
+                key_start[row] = key
+                ends[row] = pos
+                row += 1
+                if self.attrs_start >= 0:
+                    self.attrs_start = -1
+                    self.attrs = 0
+                    self.expire_at = _NO_EXPIRY
+                    self.hint = _NO_HINT
+        if status != _FAILED:
+            self.pos = pos
+        return status, row

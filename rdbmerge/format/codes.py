@@ -1,0 +1,56 @@
+"""The numbers that the core and the code around it speak to each other with: errors, statuses, flags of a row.
+
+The core's modules bind them to C integers at import; nobody else writes them out.
+"""
+
+from __future__ import annotations
+
+# What a cursor found wrong; its `error_detail` is what the comment says.
+TRUNCATED = 1  # bytes needed at error_pos
+BAD_LENGTH = 2  # the byte that should have opened a length
+BAD_STRING = 3  # the byte that should have opened a string
+BAD_SCORE = 4  # the length byte of a score that is not a number
+BAD_CONTAINER = 5  # the number of a list node's container
+BAD_MODULE_OPCODE = 6  # the module opcode
+BAD_LZF = 7  # the length an LZF string claims to unpack to
+BAD_ARRAY_TAG = 8  # the tag of an array element
+BAD_STREAM_ID = 9  # the length of a stream node's key
+UNKNOWN_TYPE = 20  # the type number
+META_OUT_OF_PLACE = 21  # key metadata that does not stand directly before the type
+
+# What `Scanner.fill` stopped for.
+FULL = 0  # the batch has as many rows as it can hold
+RECORD = 1  # the position is on an opcode that is not an entry's
+FAILED = 2  # the cursor's error says what and where
+
+# Flags of a row.
+KEY_ENCODED = 1  # the key is stored as an integer or LZF
+EXPIRY_SECONDS = 2  # opcode 253: 4 bytes of seconds
+HAS_IDLE = 4
+HAS_FREQ = 8
+IRREGULAR = 16  # attributes in another order than servers write, or an expiry below 0: written anew, never copied
+EMPTY = 32  # a collection without elements, which no server keeps
+HAS_META = 64  # key metadata (opcode 243 of Redis 8.6) directly before the type
+
+NO_EXPIRY = -1  # in the column of expiries
+NO_HINT = -1  # in the column of idle seconds or LFU counters
+
+# Opcodes (rdb-format.md 4).
+OP_EOF = 255
+OP_SELECTDB = 254
+OP_EXPIRETIME = 253
+OP_EXPIRETIME_MS = 252
+OP_RESIZEDB = 251
+OP_AUX = 250
+OP_FREQ = 249
+OP_IDLE = 248
+OP_MODULE_AUX = 247
+OP_FUNCTION_PRE_GA = 246
+OP_FUNCTION2 = 245
+OP_SLOT_INFO = 244
+OP_KEY_META = 243  # Redis
+OP_SLOT_IMPORT = 243  # Valkey
+OP_HASH_TEMPLATE = 242  # Redis 8.10; Valkey 9.2 has another meaning
+
+# LZF: three bytes can stand for at most 264, so an honest string never grows by more than this.
+LZF_MOST_GROWTH = 88

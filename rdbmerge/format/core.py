@@ -1,0 +1,60 @@
+"""Chooses the compiled or the interpreted core, once, at import; everything else takes the core from here.
+
+`RDBMERGE_PURE=1` picks the source even when a compiled one is there; `RDBMERGE_REQUIRE_COMPILED=1` refuses to start
+without it. Knows nothing of what the core does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from rdbmerge.errors import UsageError
+
+_NAMES = ("_cursor_cy", "_lzf_cy", "_hash_cy", "_scan_cy")
+_PACKAGE = "rdbmerge.format"
+
+
+def _load_source(name: str) -> ModuleType:
+    """The module as interpreted source, though a compiled one lies beside it."""
+    full_name = f"{_PACKAGE}.{name}"
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(full_name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no source of {full_name}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[full_name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load() -> dict[str, ModuleType]:
+    wants_source = os.environ.get("RDBMERGE_PURE") == "1"
+    wants_compiled = os.environ.get("RDBMERGE_REQUIRE_COMPILED") == "1"
+    load = _load_source if wants_source else lambda name: importlib.import_module(f"{_PACKAGE}.{name}")
+    modules = {name: load(name) for name in _NAMES}
+    compiled = [name for name, module in modules.items() if module.COMPILED]
+    if compiled and len(compiled) < len(modules) or (wants_source and compiled):
+        # Half of one and half of the other could disagree about C types: never run like that.
+        modules = {name: _load_source(name) for name in _NAMES}
+        compiled = []
+    if wants_compiled and not compiled:
+        raise UsageError(
+            "RDBMERGE_REQUIRE_COMPILED=1 is set, but the compiled core is not installed",
+            remedy="install a C compiler and run `pip install --force-reinstall --no-binary rdbmerge rdbmerge`",
+        )
+    return modules
+
+
+_modules = _load()
+
+COMPILED: bool = all(module.COMPILED for module in _modules.values())
+Cursor = _modules["_cursor_cy"].Cursor
+Scanner = _modules["_scan_cy"].Scanner
+unpack_lzf = _modules["_lzf_cy"].unpack
+hash_keys = _modules["_hash_cy"].hash_keys
+xxh64_of = _modules["_hash_cy"].xxh64_of

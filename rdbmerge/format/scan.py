@@ -1,0 +1,197 @@
+"""Walks an RDB from its magic to its end: batches of entries as columns, every other record as a value.
+
+Drives the core's scanner and deals with the rare opcodes at which it stops. Knows nothing of files: it is given the
+mapped bytes, and raises FormatError with offsets that others put a file's name to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rdbmerge.errors import FormatError, TruncatedError, UnsupportedError
+from rdbmerge.format import codes
+from rdbmerge.format.columns import Columns
+from rdbmerge.format.core import Cursor, Scanner
+from rdbmerge.format.dialects import MAGIC_BYTES, Dialect, read_dialect
+from rdbmerge.format.records import Aux, End, Function, ModuleAux, ResizeDb
+from rdbmerge.format.strings import cursor_error, read_length, read_string
+from rdbmerge.format.values import REFUSED_TYPES, empty_table, shape_table
+
+Record = Aux | ResizeDb | Function | ModuleAux | End
+
+_LIBRARY_NAME = re.compile(rb"#!\s*\w+[^\n]*?\bname=([^\s]+)")
+_MODULE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_MOST_DB = 0x7FFFFFFF
+_CHECKSUM_BYTES = 8
+
+
+class Walk:
+    """One walk over `view`, from `start` to `end`.
+
+    Iterating yields `Columns` (the same object again and again: use a batch before asking for the next) and records.
+    A batch ends where the db changes. A walk over a part of a file (`start` given, with the `db` it lies in) stops at
+    `end`; a walk over the whole file reads the magic first and stops after its End.
+    """
+
+    def __init__(
+        self,
+        view: memoryview,
+        *,
+        columns: Columns | None = None,
+        dialect: Dialect | None = None,
+        start: int = 0,
+        end: int | None = None,
+        db: int = 0,
+    ) -> None:
+        self.view = view
+        self.whole = start == 0
+        self.dialect = dialect or read_dialect(bytes(view[:MAGIC_BYTES]))
+        self.end = len(view) if end is None else end
+        self.columns = columns or Columns()
+        self.db = db
+        types = self.dialect.types
+        self._scanner = Scanner(
+            view, MAGIC_BYTES if self.whole else start, self.end, shape_table(types), empty_table(types),
+            self.dialect.line == "redis" and self.dialect.version >= 13,
+        )
+
+    @property
+    def pos(self) -> int:
+        """Where the next record starts; inside an entry that failed, where that entry starts."""
+        return int(self._scanner.get_pos())
+
+    def __iter__(self) -> Iterator[Columns | Record]:
+        rows = 0
+        while True:
+            status, rows = self._fill(rows)
+            if status == codes.FULL:
+                yield self._batch(rows)
+                rows = 0
+                continue
+            if status == codes.FAILED:
+                if self._at_end():
+                    break
+                raise self._explain()
+            opcode = self.view[self.pos]
+            if rows and opcode in (codes.OP_SELECTDB, codes.OP_EOF):
+                yield self._batch(rows)
+                rows = 0
+            record = self._record(opcode)
+            if record is not None:
+                yield record
+            if isinstance(record, End):
+                return
+        if rows:
+            yield self._batch(rows)
+
+    def _at_end(self) -> bool:
+        """A part of a file was walked to exactly its end."""
+        return not self.whole and self._scanner.get_cursor().error_pos == self.end == self._scanner.last_end()
+
+    def _fill(self, rows: int) -> tuple[int, int]:
+        c = self.columns
+        status, rows = self._scanner.fill(
+            rows, c.type, c.flags, c.expire_at_ms, c.hint, c.entry_start, c.key_start, c.key_len, c.value_start, c.end,
+            c.capacity,
+        )
+        return int(status), int(rows)
+
+    def _batch(self, rows: int) -> Columns:
+        self.columns.rows = rows
+        self.columns.db = self.db
+        return self.columns
+
+    def _record(self, opcode: int) -> Record | None:
+        """The record at `pos`; moves the scanner behind it. None for what only servers care about."""
+        start = self.pos
+        pos = start + 1
+        record: Record | None = None
+        if opcode == codes.OP_SELECTDB:
+            self.db, pos = self._db(pos)
+        elif opcode == codes.OP_RESIZEDB:
+            keys, pos = read_length(self.view, pos, self.end)
+            expires, pos = read_length(self.view, pos, self.end)
+            record = ResizeDb(self.db, keys, expires)
+        elif opcode == codes.OP_AUX:
+            name, pos = read_string(self.view, pos, self.end)
+            value, pos = read_string(self.view, pos, self.end)
+            record = Aux(name, value, start)
+        elif opcode == codes.OP_FUNCTION2:
+            code, pos = read_string(self.view, pos, self.end)
+            name_match = _LIBRARY_NAME.match(code)
+            record = Function(name_match[1] if name_match else b"", code, start)
+        elif opcode == codes.OP_MODULE_AUX:
+            record, pos = self._module_aux(start)
+        elif opcode == codes.OP_SLOT_INFO:
+            for _ in range(3):
+                _, pos = read_length(self.view, pos, self.end)
+        elif opcode == codes.OP_SLOT_IMPORT and self.dialect.line == "valkey":
+            pos = self._slot_import(pos)
+        elif opcode == codes.OP_EOF:
+            record = self._end(pos)
+            pos = record.end
+        else:
+            raise self._unknown(opcode, start)
+        self._scanner.move_to(pos)
+        return record
+
+    def _db(self, pos: int) -> tuple[int, int]:
+        db, after = read_length(self.view, pos, self.end)
+        if db > _MOST_DB:
+            raise FormatError(f"db {db} is beyond what a server can hold", offset=pos, remedy="the file is damaged")
+        return db, after
+
+    def _module_aux(self, start: int) -> tuple[ModuleAux, int]:
+        module_id, pos = read_length(self.view, start + 1, self.end)
+        cursor = Cursor(self.view, self.end)
+        after = cursor.module(pos)
+        if after < 0:
+            raise cursor_error(cursor, self.end)
+        return ModuleAux(module_name(module_id), start, after), after
+
+    def _slot_import(self, pos: int) -> int:
+        _, pos = read_string(self.view, pos, self.end)
+        ranges, pos = read_length(self.view, pos, self.end)
+        for _ in range(2 * ranges):
+            _, pos = read_length(self.view, pos, self.end)
+        return pos
+
+    def _end(self, pos: int) -> End:
+        if not self.dialect.has_checksum:
+            return End(pos, None, pos)
+        if self.end - pos < _CHECKSUM_BYTES:
+            raise TruncatedError(
+                f"the checksum of 8 bytes is missing, {self.end - pos} remain", offset=pos, remedy="pull or copy it again"
+            )
+        stored = int.from_bytes(self.view[pos : pos + _CHECKSUM_BYTES], "little")
+        return End(pos, stored, pos + _CHECKSUM_BYTES)
+
+    def _unknown(self, opcode: int, pos: int) -> FormatError:
+        known = {
+            codes.OP_FUNCTION_PRE_GA: "a function library of the 7.0 release candidates",
+            codes.OP_HASH_TEMPLATE: "a hash template of Redis 8.10",
+        }.get(opcode)
+        return UnsupportedError(
+            f"opcode {opcode} is not known" + (f": {known}" if known else ""), offset=pos, remedy="use a newer rdbmerge"
+        )
+
+    def _explain(self) -> FormatError:
+        cursor = self._scanner.get_cursor()
+        error = cursor_error(cursor, self.end)
+        if cursor.error_code == codes.UNKNOWN_TYPE:
+            number = int(cursor.error_detail)
+            if number == codes.OP_HASH_TEMPLATE:
+                return self._unknown(number, error.offset)
+            why = REFUSED_TYPES.get(number) if self.dialect.line == "redis" else None
+            return UnsupportedError(
+                f"value type {number} is not known" + (f": {why}" if why else f" in {self.dialect}"),
+                offset=error.offset,
+                remedy="its end cannot be found, so nothing after it can be read; use a newer rdbmerge",
+            )
+        return error
+
+
+def module_name(module_id: int) -> str:
+    """The nine characters in the upper 54 bits of a module's id (rdb-format.md 6.5)."""
+    return "".join(_MODULE_LETTERS[module_id >> (58 - 6 * i) & 63] for i in range(9))

@@ -1,0 +1,163 @@
+"""What a primary says instead of a snapshot, what it means, and what the user can do: one row a case.
+
+Knows the words of Redis 2.4 to 8.2 and Valkey 8 and 9 (replication.md 7, and the recorded conversations). Knows
+nothing of the order of the handshake: that is `handshake`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rdbmerge.errors import HandshakeError
+from rdbmerge.replication.source import Source
+
+_SHOWN_BYTES = 200
+_SHORTEST_SECRET = 4  # shorter ones are in ordinary words; replies to AUTH are cut before they can show one
+_ECHO = re.compile(rb",? with args beginning with.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One case. In `finding` and `remedy`, {user} and {command} are filled in."""
+
+    pattern: re.Pattern[bytes]  # of the line after its "-"
+    finding: str
+    remedy: str
+    retryable: bool = False  # waiting may help
+    only_sync: bool = False  # decides only as the answer to PSYNC or SYNC; elsewhere it is noted
+
+
+def _row(pattern: bytes, finding: str, remedy: str, *, retryable: bool = False, only_sync: bool = False) -> Refusal:
+    return Refusal(re.compile(pattern, re.IGNORECASE), finding, remedy, retryable, only_sync)
+
+
+_NO_REPLICATION = "managed services often block replication: export a backup (an RDB file) there and merge that"
+
+REFUSALS: tuple[Refusal, ...] = (
+    _row(
+        rb"NOAUTH|ERR operation not permitted",
+        "the source wants a password",
+        "give it with the source, as redis://:password@host:port or from the environment or a file",
+    ),
+    _row(
+        rb"WRONGPASS|ERR invalid password",
+        "the password is wrong, or the user does not exist or is off",
+        "check the password of this source (and its user name, from Redis 6.0)",
+    ),
+    _row(
+        rb"ERR Client sent AUTH, but no password|ERR AUTH <password> called without any password",
+        "a password was given, but the source has none",
+        "check that this is the server you mean; if so, leave its password out",
+    ),
+    _row(
+        rb"ERR wrong number of arguments for 'auth'",
+        "the source knows no user names (it is older than Redis 6.0)",
+        "give the password alone, without a user name",
+    ),
+    _row(
+        rb"NOPERM",
+        "the user {user} may not run {command}",
+        "on the source: ACL SETUSER {user} on ><password> +psync +replconf +ping"
+        " (and +sync for servers where PSYNC is renamed, +info +time for the check that nothing was written)",
+        only_sync=True,
+    ),
+    _row(
+        rb"NOMASTERLINK|ERR Can't SYNC while not connected",
+        "the source is a replica that has lost its own primary",
+        "wait until its link is up, or pull from the primary",
+        retryable=True,
+    ),
+    _row(
+        rb"MASTERDOWN|ERR link with MASTER is down",
+        "the source is a replica whose primary is down, and it does not serve stale data",
+        "wait until its link is up, or pull from the primary",
+        retryable=True,
+    ),
+    _row(
+        rb"LOADING",
+        "the source is still loading its data",
+        "wait until it has loaded (INFO persistence shows loading:0)",
+        retryable=True,
+    ),
+    _row(
+        rb"ERR max number of clients reached",
+        "the source takes no more clients",
+        "close idle clients or raise maxclients on the source",
+    ),
+    _row(
+        rb"DENIED",
+        "the source is in protected mode: without a password it answers only on its loopback address",
+        "pull through a tunnel that ends on the source's machine, or set a password on the source",
+    ),
+    _row(
+        rb"ERR unknown command",
+        "the source knows no {command}: the command was renamed or is blocked",
+        "if it was renamed (rename-command in redis.conf), say so with --psync-command or --sync-command; "
+        + _NO_REPLICATION,
+        only_sync=True,
+    ),
+    _row(
+        rb"ERR wrong number of arguments for",
+        "the source's {command} takes other arguments",
+        "if it is SYNC under another name, give it with --sync-command and not --psync-command",
+        only_sync=True,
+    ),
+    _row(rb"ERR Command disallowed", "the source does not allow {command}", _NO_REPLICATION, only_sync=True),
+    _row(
+        rb"ERR SYNC and PSYNC are invalid with pending output",
+        "the source had not sent all its replies when {command} came; something between joins requests",
+        "connect to the server itself, not through a proxy",
+    ),
+    _row(
+        rb"ERR (?:Unable to perform background save|BGSAVE failed)",
+        "the source could not start a snapshot",
+        "look in its log: most often too little memory to fork (vm.overcommit_memory) or a full disk; then try again",
+    ),
+)
+_OTHER = Refusal(
+    re.compile(b""), "the source refused {command}", "look in the source's log and in the manual of that service"
+)
+
+
+def find_refusal(line: bytes) -> Refusal | None:
+    """The row for an error reply (`line` with its "-", without its end); None if it is none of the known ones."""
+    return next((row for row in REFUSALS if row.pattern.match(line[1:])), None)
+
+
+def refusal_error(line: bytes, *, command: str, source: Source, row: Refusal | None = None) -> HandshakeError:
+    """The error for a reply that ends the handshake; `row` is looked up when it is not given."""
+    row = row or find_refusal(line) or _OTHER
+    words = {"command": command, "user": "default" if source.username is None else source.username}
+    return HandshakeError(
+        f"{source.place}: {row.finding.format(**words)} ({show_bytes(line, source=source)})",
+        remedy=row.remedy.format(**words),
+        retryable=row.retryable,
+    )
+
+
+def nonsense_error(line: bytes, *, after: str, source: Source) -> HandshakeError:
+    """The error for bytes that are no reply: shown escaped and cut, with a guess at who speaks so."""
+    remedy = "check host and port: this must be the port of a Redis or Valkey server itself"
+    if line[:2] == b"\x15\x03":
+        remedy = "this is a TLS port: write the address as rediss://host:port"
+    elif line.startswith(b"HTTP/"):
+        remedy = "a web server answers on this port; give the port of the Redis or Valkey server"
+    elif line.startswith(b"SSH-"):
+        remedy = "an SSH server answers on this port; give the port of the Redis or Valkey server"
+    elif line.startswith((b"+CONTINUE", b"+DUALCHANNELSYNC", b"+RDBCHANNELSYNC")):
+        remedy = "connect to the server itself, not through a proxy; if that is so already, report this line"
+    return HandshakeError(
+        f"{source.place}: not an answer to {after}: {show_bytes(line, source=source)}", remedy=remedy
+    )
+
+
+def show_bytes(data: bytes, *, source: Source) -> str:
+    """What a server said, for people: secrets and echoed arguments out, escaped, at most 200 bytes."""
+    # Redis 4.0 and later repeat the arguments of a command they do not know: for a renamed AUTH, the password.
+    data = _ECHO.sub(b"", data)
+    secret = (source.password or "").encode()
+    if len(secret) >= _SHORTEST_SECRET:
+        data = data.replace(secret, b"***")
+    shown = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:_SHOWN_BYTES])
+    return shown if len(data) <= _SHOWN_BYTES else f"{shown}... ({len(data):,} bytes)"
