@@ -94,6 +94,10 @@ class Scanner:
         i: cython.Py_ssize_t
         after: cython.Py_ssize_t
         p = self.cursor.p
+        if opcode == 243:
+            return self._key_meta(pos)
+        if self.attrs & _HAS_META:
+            return self.cursor.fail(_META_OUT_OF_PLACE, pos, 0)
         if self.attrs_start < 0:
             self.attrs_start = pos
         elif opcode == 252 or opcode == 253 or self.attrs & (_HAS_IDLE | _HAS_FREQ):
@@ -103,12 +107,12 @@ class Scanner:
             after = self.cursor.need(pos, 8)
             if after < 0:
                 return -1
-            for i in range(8):
-                raw |= (p[pos + i] + raw * 0) << (8 * i)
             if cython.compiled:
+                for i in range(8):
+                    raw |= cython.cast(cython.ulonglong, p[pos + i]) << (8 * i)
                 self.expire_at = cython.cast(cython.longlong, raw)
             else:
-                self.expire_at = raw - 0x10000000000000000 if raw >= 0x8000000000000000 else raw
+                self.expire_at = int.from_bytes(p[pos:after], "little", signed=True)
             self.attrs &= ~_EXPIRY_SECONDS
             if self.expire_at < 0:
                 self.attrs |= _IRREGULAR
@@ -116,9 +120,7 @@ class Scanner:
             after = self.cursor.need(pos, 4)
             if after < 0:
                 return -1
-            for i in range(4):
-                raw |= (p[pos + i] + raw * 0) << (8 * i)
-            seconds = raw
+            seconds = p[pos] | p[pos + 1] << 8 | p[pos + 2] << 16 | cython.cast(cython.longlong, p[pos + 3]) << 24
             seconds -= (seconds >> 31) << 32  # as a signed 32-bit number
             self.expire_at = seconds * 1000
             self.attrs |= _EXPIRY_SECONDS
@@ -137,6 +139,17 @@ class Scanner:
             self.hint = 0 if self.cursor.value >> 63 != 0 else self.cursor.value
             self.attrs = (self.attrs & ~_HAS_FREQ) | _HAS_IDLE
         return after
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _forget(self) -> cython.void:
+        """The attributes belonged to the entry just seen."""
+        self.attrs_start = -1
+        self.attrs = 0
+        self.expire_at = _NO_EXPIRY
+        self.hint = _NO_HINT
 
     @cython.cfunc
     @cython.nogil
@@ -190,8 +203,11 @@ class Scanner:
         p = cursor.p
         end: cython.Py_ssize_t = cursor.end
         pos: cython.Py_ssize_t = self.pos
-        start: cython.Py_ssize_t
+        record: cython.Py_ssize_t = pos
+        start: cython.Py_ssize_t = self.attrs_start
         key: cython.Py_ssize_t
+        value: cython.Py_ssize_t
+        step: cython.Py_ssize_t
         opcode: cython.int
         first: cython.int
         shape: cython.int
@@ -199,7 +215,7 @@ class Scanner:
         size: cython.ulonglong
         with cython.nogil:
             while row < capacity:
-                self.pos = pos
+                record = pos
                 if pos >= end:
                     cursor.fail(_TRUNCATED, pos, 1)
                     status = _FAILED
@@ -207,96 +223,91 @@ class Scanner:
                 opcode = p[pos]
                 shape = shapes[opcode]
                 if shape == 255:
-                    if opcode == 252 or opcode == 253 or opcode == 248 or opcode == 249:
-                        if self.attrs & _HAS_META:
-                            cursor.fail(_META_OUT_OF_PLACE, pos, 0)
-                            pos = -1
-                        else:
-                            start = self._attribute(opcode, pos)
-                            pos = start
-                    elif opcode == 243 and self.redis_meta:
-                        pos = self._key_meta(pos)
-                    elif opcode >= 243:
+                    if opcode < 243:
+                        cursor.fail(_UNKNOWN_TYPE, pos, opcode)
+                        status = _FAILED
+                        break
+                    if not (
+                        opcode == 252
+                        or opcode == 253
+                        or opcode == 248
+                        or opcode == 249
+                        or (opcode == 243 and self.redis_meta)
+                    ):
                         status = _RECORD
                         break
-                    else:
-                        cursor.fail(_UNKNOWN_TYPE, pos, opcode)
-                        pos = -1
+                    pos = self._attribute(opcode, pos)
                     if pos < 0:
                         status = _FAILED
                         break
+                    start = self.attrs_start
                     continue
-                start = self.attrs_start if self.attrs_start >= 0 else pos
                 key = pos + 1
-                flag = self.attrs
-                # The key: the two commonest forms of a length without a call.
-                if end - key >= 2 and p[key] < 0x80:
-                    first = p[key]
-                    if first < 0x40:
-                        size = first
-                        pos = key + 1
-                    else:
-                        size = ((first & 0x3F) << 8) | p[key + 1]
-                        pos = key + 2
-                    if size > cython.cast(cython.ulonglong, end - pos):
-                        cursor.fail(_TRUNCATED, pos, size)
-                        status = _FAILED
-                        break
-                    pos += cython.cast(cython.Py_ssize_t, size)
+                # The key, and then the value: the two commonest forms of a length are read without a call.
+                first = p[key] if end - key >= 2 else 0xFF
+                if first < 0x40:
+                    size = first
+                    value = key + 1 + first
+                elif first < 0x80:
+                    step = ((first & 0x3F) << 8) | p[key + 1]
+                    size = step
+                    value = key + 2 + step
                 else:
-                    pos = cursor.skip_string(key)
-                    if pos < 0:
-                        status = _FAILED
-                        break
+                    value = cursor.skip_string(key)
                     size = cursor.value
-                    if p[key] >= 0xC0:
-                        flag |= _KEY_ENCODED
-                    if size >> 32 != 0:
-                        cursor.fail(_TRUNCATED, key, size)
+                    if value >= 0 and size >> 32 != 0:
+                        value = cursor.fail(_TRUNCATED, key, size)
+                    if value < 0:
                         status = _FAILED
                         break
-                key_len[row] = cython.cast(cython.uint, size)
-                value_start[row] = pos
-                if shape == 0 and end - pos >= 2 and p[pos] < 0x80:
-                    first = p[pos]
+                flag = _KEY_ENCODED if first >= 0xC0 and p[key] >= 0xC0 else 0
+                if value > end:
+                    step = size
+                    cursor.fail(_TRUNCATED, value - step, size)
+                    status = _FAILED
+                    break
+                key_len[row] = size
+                first = p[value] if end - value >= 2 else 0xFF
+                if shape == 0 and first < 0x80:
                     if first < 0x40:
                         size = first
-                        pos += 1
+                        pos = value + 1 + first
                     else:
-                        size = ((first & 0x3F) << 8) | p[pos + 1]
-                        pos += 2
-                    if size > cython.cast(cython.ulonglong, end - pos):
-                        cursor.fail(_TRUNCATED, pos, size)
+                        step = ((first & 0x3F) << 8) | p[value + 1]
+                        size = step
+                        pos = value + 2 + step
+                    if pos > end:
+                        step = size
+                        cursor.fail(_TRUNCATED, pos - step, size)
                         status = _FAILED
                         break
-                    pos += cython.cast(cython.Py_ssize_t, size)
                     if empties[opcode] != 0 and size <= empties[opcode]:
                         flag |= _EMPTY
                 else:
-                    first = 0 if pos >= end else p[pos]
-                    pos = cursor.skip_value(pos, shape)
+                    pos = cursor.skip_value(value, shape)
                     if pos < 0:
                         status = _FAILED
                         break
                     if (1 <= shape <= 5 or shape == 13 or shape == 14) and first == 0:
                         flag |= _EMPTY
-                    elif shape == 12 and p[value_start[row] + 8] == 0:
-                        flag |= _EMPTY
-                    elif shape == 15 and p[value_start[row] + 8] <= empties[opcode]:
+                    elif (shape == 12 and p[value + 8] == 0) or (shape == 15 and p[value + 8] <= empties[opcode]):
                         flag |= _EMPTY
                 types[row] = opcode
-                flags[row] = flag
-                expire_at_ms[row] = self.expire_at
-                hints[row] = self.hint
-                entry_start[row] = start
+                entry_start[row] = record
                 key_start[row] = key
+                value_start[row] = value
                 ends[row] = pos
+                if start >= 0:
+                    entry_start[row] = start
+                    flags[row] = flag | self.attrs
+                    expire_at_ms[row] = self.expire_at
+                    hints[row] = self.hint
+                    start = -1
+                    self._forget()
+                else:
+                    flags[row] = flag
+                    expire_at_ms[row] = _NO_EXPIRY
+                    hints[row] = _NO_HINT
                 row += 1
-                if self.attrs_start >= 0:
-                    self.attrs_start = -1
-                    self.attrs = 0
-                    self.expire_at = _NO_EXPIRY
-                    self.hint = _NO_HINT
-        if status != _FAILED:
-            self.pos = pos
+        self.pos = record if status == _FAILED else pos
         return status, row

@@ -38,6 +38,14 @@ class Columns:
         self.value_start = np.empty(capacity, np.int64)
         self.end = np.empty(capacity, np.int64)
         self.key_hash = np.empty(capacity, np.uint64)
+        # The interpreter stores into memoryviews twice as fast as into arrays; the compiled core takes either.
+        self.for_core = tuple(
+            memoryview(column)
+            for column in (
+                self.type, self.flags, self.expire_at_ms, self.hint, self.entry_start, self.key_start, self.key_len,
+                self.value_start, self.end,
+            )
+        )
 
     @property
     def start(self) -> int:

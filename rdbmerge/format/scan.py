@@ -90,11 +90,7 @@ class Walk:
         return not self.whole and self._scanner.get_cursor().error_pos == self.end == self._scanner.last_end()
 
     def _fill(self, rows: int) -> tuple[int, int]:
-        c = self.columns
-        status, rows = self._scanner.fill(
-            rows, c.type, c.flags, c.expire_at_ms, c.hint, c.entry_start, c.key_start, c.key_len, c.value_start, c.end,
-            c.capacity,
-        )
+        status, rows = self._scanner.fill(rows, *self.columns.for_core, self.columns.capacity)
         return int(status), int(rows)
 
     def _batch(self, rows: int) -> Columns:

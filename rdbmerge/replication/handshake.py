@@ -129,8 +129,9 @@ class Handshake:
         events: list[HandshakeEvent] = []
         while self._buffer and self.state is not State.DONE:
             if self._buffer[:1] == b"\n":
-                self._buffer = self._buffer[1:]
-                events.append(KeepAlive())
+                rest = self._buffer.lstrip(b"\n")
+                events += [KeepAlive()] * (len(self._buffer) - len(rest))
+                self._buffer = rest
                 continue
             # Not waiting for the end of a line that cannot become a reply: a TLS alert has none.
             if self._buffer[:1] not in b"+-$":
@@ -179,9 +180,9 @@ class Handshake:
             self._sync_name = self.source.psync_command
             self.state = State.SYNC
             return self._command()
-        row = find_refusal(line)
-        if self.waiting or self.state is State.AUTH or (row and not row.only_sync):
-            raise refusal_error(line, command=self._name(), source=self.source, row=row)
+        row = find_refusal(line, syncing=self.waiting)
+        if row or self.waiting or self.state is State.AUTH:
+            raise refusal_error(line, row, command=self._name(), source=self.source)
         self.notes.append(f"{self._name()}: {show_bytes(line, source=self.source)}")
         return self._advance()
 

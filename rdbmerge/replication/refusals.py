@@ -120,14 +120,17 @@ _OTHER = Refusal(
 )
 
 
-def find_refusal(line: bytes) -> Refusal | None:
-    """The row for an error reply (`line` with its "-", without its end); None if it is none of the known ones."""
-    return next((row for row in REFUSALS if row.pattern.match(line[1:])), None)
+def find_refusal(line: bytes, *, syncing: bool) -> Refusal | None:
+    """The row for an error reply (`line` with its "-", without its end); None if it is none of the known ones.
+
+    `syncing` says that the line answers PSYNC or SYNC.
+    """
+    return next((row for row in REFUSALS if row.pattern.match(line[1:]) and (syncing or not row.only_sync)), None)
 
 
-def refusal_error(line: bytes, *, command: str, source: Source, row: Refusal | None = None) -> HandshakeError:
-    """The error for a reply that ends the handshake; `row` is looked up when it is not given."""
-    row = row or find_refusal(line) or _OTHER
+def refusal_error(line: bytes, row: Refusal | None, *, command: str, source: Source) -> HandshakeError:
+    """The error for a reply that ends the handshake; `row` is None for one that no row is about."""
+    row = row or _OTHER
     words = {"command": command, "user": "default" if source.username is None else source.username}
     return HandshakeError(
         f"{source.place}: {row.finding.format(**words)} ({show_bytes(line, source=source)})",
@@ -147,9 +150,7 @@ def nonsense_error(line: bytes, *, after: str, source: Source) -> HandshakeError
         remedy = "an SSH server answers on this port; give the port of the Redis or Valkey server"
     elif line.startswith((b"+CONTINUE", b"+DUALCHANNELSYNC", b"+RDBCHANNELSYNC")):
         remedy = "connect to the server itself, not through a proxy; if that is so already, report this line"
-    return HandshakeError(
-        f"{source.place}: not an answer to {after}: {show_bytes(line, source=source)}", remedy=remedy
-    )
+    return HandshakeError(f"{source.place}: not an answer to {after}: {show_bytes(line, source=source)}", remedy=remedy)
 
 
 def show_bytes(data: bytes, *, source: Source) -> str:
