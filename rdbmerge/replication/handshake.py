@@ -225,7 +225,7 @@ class Handshake:
         if self.state is State.SYNC:
             both = f"{self.source.psync_command} or " if self._unknown_psync else ""
             return f"{both}{self._sync_name}"
-        return self.state.value
+        return str(self.state.value)
 
     def closed(self) -> SourceError:
         """What it means that the connection ended here."""
