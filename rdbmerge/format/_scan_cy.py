@@ -188,8 +188,9 @@ class Scanner:
         value_start: cython.longlong[::1],
         ends: cython.longlong[::1],
         capacity: cython.Py_ssize_t,
+        most_bytes: cython.Py_ssize_t,
     ) -> tuple[int, int]:
-        """Fill rows from `row` on. Returns what stopped it (FULL, RECORD, FAILED) and the number of rows now."""
+        """Fill rows from `row` on, to `capacity` rows or until they span `most_bytes`. Returns what stopped it (FULL, RECORD, FAILED) and the number of rows now."""
         status: cython.int = _FULL
         shapes: cython.p_const_uchar
         empties: cython.p_const_uchar
@@ -204,6 +205,7 @@ class Scanner:
         end: cython.Py_ssize_t = cursor.end
         pos: cython.Py_ssize_t = self.pos
         record: cython.Py_ssize_t = pos
+        enough: cython.Py_ssize_t = (entry_start[0] if row > 0 else pos) + most_bytes
         start: cython.Py_ssize_t = self.attrs_start
         key: cython.Py_ssize_t
         value: cython.Py_ssize_t
@@ -216,6 +218,8 @@ class Scanner:
         with cython.nogil:
             while row < capacity:
                 record = pos
+                if pos >= enough and row > 0 and start < 0:
+                    break
                 if pos >= end:
                     cursor.fail(_TRUNCATED, pos, 1)
                     status = _FAILED

@@ -33,6 +33,10 @@ EMPTY = 32  # a collection without elements, which no server keeps
 HAS_META = 64  # key metadata (opcode 243 of Redis 8.6) directly before the type
 
 NO_EXPIRY = -1  # in the column of expiries
+# Expiries that are written stay between these: 0 and -1 mean other things to some servers, more would overflow.
+FIRST_EXPIRY_MS = 1
+LATEST_EXPIRY_MS = 1 << 62
+LATEST_FIELD_EXPIRY_MS = (1 << 48) - 1  # of hash fields; Redis refuses more (rdb-format.md 6.2)
 NO_HINT = -1  # in the column of idle seconds or LFU counters
 
 # Opcodes (rdb-format.md 4).

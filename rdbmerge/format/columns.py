@@ -14,6 +14,7 @@ from rdbmerge.format.core import hash_keys, xxh64_of
 from rdbmerge.format.strings import read_string
 
 BATCH_ROWS = 65_536
+BATCH_BYTES = 32 << 20  # a batch ends early when its entries span more than this
 
 
 class Columns:

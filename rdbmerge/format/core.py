@@ -15,7 +15,7 @@ from types import ModuleType
 
 from rdbmerge.errors import UsageError
 
-_NAMES = ("_cursor_cy", "_lzf_cy", "_hash_cy", "_scan_cy")
+_NAMES = ("_cursor_cy", "_lzf_cy", "_hash_cy", "_scan_cy", "_emit_cy")
 _PACKAGE = "rdbmerge.format"
 
 
@@ -56,5 +56,6 @@ COMPILED: bool = all(module.COMPILED for module in _modules.values())
 Cursor = _modules["_cursor_cy"].Cursor
 Scanner = _modules["_scan_cy"].Scanner
 unpack_lzf = _modules["_lzf_cy"].unpack
+emit_rows = _modules["_emit_cy"].emit_rows
 hash_keys = _modules["_hash_cy"].hash_keys
 xxh64_of = _modules["_hash_cy"].xxh64_of

@@ -37,6 +37,7 @@ class ModuleAux:
     """Data a module keeps beside the keys; `start` to `end` is the whole record, opcode included."""
 
     module: str
+    before_keys: bool
     start: int
     end: int
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from rdbmerge.errors import FormatError, TruncatedError, UnsupportedError
 from rdbmerge.format import codes
-from rdbmerge.format.columns import Columns
+from rdbmerge.format.columns import BATCH_BYTES, Columns
 from rdbmerge.format.core import Cursor, Scanner
 from rdbmerge.format.dialects import MAGIC_BYTES, Dialect, read_dialect
 from rdbmerge.format.records import Aux, End, Function, ModuleAux, ResizeDb
@@ -24,6 +24,7 @@ _LIBRARY_NAME = re.compile(rb"#!\s*\w+[^\n]*?\bname=([^\s]+)")
 _MODULE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _MOST_DB = 0x7FFFFFFF
 _CHECKSUM_BYTES = 8
+_MODULE_UINT = 2
 
 
 class Walk:
@@ -90,7 +91,7 @@ class Walk:
         return not self.whole and self._scanner.get_cursor().error_pos == self.end == self._scanner.last_end()
 
     def _fill(self, rows: int) -> tuple[int, int]:
-        status, rows = self._scanner.fill(rows, *self.columns.for_core, self.columns.capacity)
+        status, rows = self._scanner.fill(rows, *self.columns.for_core, self.columns.capacity, BATCH_BYTES)
         return int(status), int(rows)
 
     def _batch(self, rows: int) -> Columns:
@@ -144,7 +145,11 @@ class Walk:
         after = cursor.module(pos)
         if after < 0:
             raise cursor_error(cursor, self.end)
-        return ModuleAux(module_name(module_id), start, after), after
+        opcode, at = read_length(self.view, pos, self.end)
+        when, _ = read_length(self.view, at, self.end)
+        if opcode != _MODULE_UINT or when not in (1, 2):
+            raise FormatError("module data that says neither before nor after the keys", offset=start)
+        return ModuleAux(module_name(module_id), when == 1, start, after), after
 
     def _slot_import(self, pos: int) -> int:
         _, pos = read_string(self.view, pos, self.end)

@@ -44,12 +44,8 @@ class Chunk(_Model):
     seconds: int  # rows whose expiry is in seconds (4 bytes instead of 8)
     flags: int  # all rows' flags (`format.codes`), or-ed
     types: list[int]  # value types that occur, ascending
+    entry_bytes: int  # of the entries alone, attributes included; other records may lie between them
     largest_entry_bytes: int
-
-    @property
-    def entry_bytes(self) -> int:
-        """Upper bound of the bytes of its entries; less where other records lie between them."""
-        return self.stop - self.start
 
 
 class DbSummary(_Model):
@@ -74,6 +70,7 @@ class ModuleData(_Model):
     """A MODULE_AUX record, opcode included."""
 
     module: str
+    before_keys: bool
     start: int
     end: int
 

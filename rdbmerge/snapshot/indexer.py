@@ -83,7 +83,7 @@ class _Scan:
                     digest = hashlib.sha256(item.code).hexdigest()
                     self.libraries.append(Library(name=_text(item.name), offset=item.offset, sha256=digest))
                 case ModuleAux():
-                    self.module_data.append(ModuleData(module=item.module, start=item.start, end=item.end))
+                    self.module_data.append(ModuleData(module=item.module, before_keys=item.before_keys, start=item.start, end=item.end))
                 case End():
                     self.end = item
                     self._checksum_to(item.checksum_offset)
@@ -143,6 +143,7 @@ def summarize(columns: Columns) -> Chunk:
     expire_at_ms = columns.expire_at_ms[:rows]
     expiring = expire_at_ms[expire_at_ms != codes.NO_EXPIRY]
     flags = columns.flags[:rows]
+    sizes = columns.end[:rows] - columns.entry_start[:rows]
     return Chunk(
         db=columns.db,
         start=columns.start,
@@ -154,7 +155,8 @@ def summarize(columns: Columns) -> Chunk:
         seconds=int(np.count_nonzero(flags & codes.EXPIRY_SECONDS)),
         flags=int(np.bitwise_or.reduce(flags)),
         types=np.flatnonzero(np.bincount(columns.type[:rows])).tolist(),
-        largest_entry_bytes=int((columns.end[:rows] - columns.entry_start[:rows]).max()),
+        entry_bytes=int(sizes.sum()),
+        largest_entry_bytes=int(sizes.max()),
     )
 
 
