@@ -6,6 +6,7 @@ Redis 2.4 and with ACL users that may run next to nothing: what cannot be had is
 
 from __future__ import annotations
 
+import inspect
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -174,7 +175,7 @@ class _Connection(Connection):
 
 def _connect(source: Source, open_socket: Callable[[], socket.socket], timeout_s: float) -> Any:
     # No CLIENT SETINFO: servers before 7.2 and narrow ACL users answer it with an error, which ACL LOG remembers.
-    known = AbstractConnection.__init__.__code__.co_varnames
+    known = inspect.signature(AbstractConnection.__init__).parameters
     quiet = {"driver_info": None} if "driver_info" in known else {"lib_name": None, "lib_version": None}
     connection: Any = _Connection(
         open_socket, timeout_s, username=source.username, password=source.password, host=source.address, **quiet
