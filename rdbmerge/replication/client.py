@@ -20,6 +20,7 @@ from rdbmerge.replication.pulled import PulledSnapshot, Sink
 from rdbmerge.replication.quiet import StreamListener, Verdict, judge_written
 from rdbmerge.replication.source import Source
 from rdbmerge.replication.transfer import Finished
+from rdbmerge.units import format_duration_ms
 
 _CHUNK_BYTES = 256 * 1024
 _FACTS_TIMEOUT_S = 5.0  # facts are a courtesy: they must not keep a pull waiting
@@ -68,7 +69,7 @@ def pull_snapshot(
                 raise
             if waited_s + pause_s > limits.retry_for_s:
                 raise type(error)(
-                    f"{error}; asked {attempts} times in {waited_s:,.0f} s", remedy=error.remedy, retryable=True
+                    f"{error}; asked {attempts} times in {_seconds(waited_s)}", remedy=error.remedy, retryable=True
                 ) from error
         _pause(pause_s, stop, source)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -93,6 +94,7 @@ class _Attempt:
         self.reporter = reporter
         self.stop = stop
         self.handshake = Handshake(source)
+        self.chunk_bytes = limits.limiter.chunk_bytes if limits.limiter else _CHUNK_BYTES
         self.sha256 = hashlib.sha256()
         self.size_bytes = 0
         self.sent_s = 0.0
@@ -193,8 +195,9 @@ class _Attempt:
             left_s = asked_s + self.limits.header_timeout_s - time.monotonic()
             if left_s <= 0:
                 raise self.handshake.stalled(self.limits.header_timeout_s)
-            timeout_s = stalled_s = min(self.limits.silence_timeout_s, left_s)
-        chunk = wire.receive(_CHUNK_BYTES, timeout_s=timeout_s, on_tick=self._tick)
+            timeout_s = min(self.limits.silence_timeout_s, left_s)
+            stalled_s = self.limits.silence_timeout_s if timeout_s < left_s else self.limits.header_timeout_s
+        chunk = wire.receive(self.chunk_bytes, timeout_s=timeout_s, on_tick=self._tick)
         if chunk is None:
             raise self.handshake.stalled(stalled_s)
         if not chunk:
@@ -209,8 +212,9 @@ class _Attempt:
         limits, total = self.limits, begins.length_bytes
         self._check_size(total or 0)
         chunk: bytes | None = begins.rest
-        size = limits.limiter.chunk_bytes if limits.limiter else _CHUNK_BYTES
         while True:
+            if limits.limiter and chunk:
+                _pause(limits.limiter.take(len(chunk)), self.stop, self.source)
             for event in begins.transfer.feed(chunk or b""):
                 if isinstance(event, Finished):
                     self.reporter.report("transfer", self.size_bytes, self.size_bytes)
@@ -220,9 +224,7 @@ class _Attempt:
                 self.sha256.update(event.data)
                 self.sink.write(event.data)
             self.reporter.report("transfer", self.size_bytes, total)
-            if limits.limiter and chunk:
-                _pause(limits.limiter.take(len(chunk)), self.stop, self.source)
-            chunk = wire.receive(size, timeout_s=limits.reply_timeout_s)
+            chunk = wire.receive(self.chunk_bytes, timeout_s=limits.reply_timeout_s)
             if chunk is None:
                 raise self._stalled(total)
             if not chunk:
@@ -240,7 +242,7 @@ class _Attempt:
     def _stalled(self, total_bytes: int | None) -> TransferCutError:
         whole = f" of {total_bytes:,}" if total_bytes is not None else ""
         return TransferCutError(
-            f"{self.source.place}: nothing came for {self.limits.reply_timeout_s:,.0f} s after"
+            f"{self.source.place}: nothing came for {_seconds(self.limits.reply_timeout_s)} after"
             f" {self.size_bytes:,}{whole} bytes of the snapshot",
             remedy="the network or the source hangs: pull this source again, or allow a longer silence",
         )
@@ -257,6 +259,10 @@ class _Attempt:
                 break
             stream.feed(chunk)
         return stream
+
+
+def _seconds(seconds: float) -> str:
+    return format_duration_ms(round(seconds * 1_000))
 
 
 def _pause(seconds: float, stop: threading.Event | None, source: Source) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from rdbmerge.errors import SourceError, StoppedError, UsageError
 from rdbmerge.replication.refusals import show_bytes
 from rdbmerge.replication.source import Source
+from rdbmerge.units import format_duration_ms
 
 _SLICE_S = 0.2  # how often a wait looks whether it should stop
 _BUFFER_BYTES = 4 << 20
@@ -176,7 +177,7 @@ def _connect_error(source: Source, error: OSError, timeout_s: float) -> SourceEr
         finding = "connection refused: nothing listens there"
         remedy = "check the port, and that the server's `bind` allows this machine"
     elif isinstance(error, TimeoutError):
-        finding = f"no connection within {timeout_s:,.0f} s"
+        finding = f"no connection within {format_duration_ms(round(timeout_s * 1_000))}"
         remedy = "check firewall and security groups; a server in a private network needs a tunnel"
     elif isinstance(error, FileNotFoundError):
         finding, remedy = "there is no such socket", "check the path: it is `unixsocket` in the server's redis.conf"

@@ -15,6 +15,7 @@ from rdbmerge.errors import HandshakeError, SourceError, TransferCutError
 from rdbmerge.replication.refusals import find_refusal, nonsense_error, refusal_error, show_bytes
 from rdbmerge.replication.source import Source
 from rdbmerge.replication.transfer import MarkedTransfer, SizedTransfer, Transfer
+from rdbmerge.units import format_duration_ms
 
 Framing = Literal["length", "eof"]
 
@@ -249,17 +250,17 @@ class Handshake:
 
     def stalled(self, waited_s: float) -> SourceError:
         """What it means that nothing useful came for `waited_s` seconds."""
-        place = self.source.place
+        place, waited = self.source.place, format_duration_ms(round(waited_s * 1_000))
         if self.waiting:
             return TransferCutError(
-                f"{place}: the snapshot did not begin within {waited_s:,.0f} s",
+                f"{place}: the snapshot did not begin within {waited}",
                 remedy="the source may wait for another BGSAVE or AOF rewrite, or hang: see rdb_bgsave_in_progress in"
                 " its INFO; pull again when it is done, or allow a longer wait",
             )
         remedy = "the server may be stopped, or busy with one long command; try again, or allow a longer wait"
         if not self._heard and not self.source.tls:
             remedy += "; if this is a TLS port, write the address as rediss://host:port"
-        return HandshakeError(f"{place}: no answer to {self._name()} within {waited_s:,.0f} s", remedy=remedy)
+        return HandshakeError(f"{place}: no answer to {self._name()} within {waited}", remedy=remedy)
 
 
 def _encode(*arguments: str) -> bytes:

@@ -116,7 +116,7 @@ class FakePrimary:
         answer = self.replies.get(kind)
         if self.conversation and kind not in ("INFO", "TIME"):
             said = self.conversation.reply_to(command)
-            ends = kind in ("PSYNC", "SYNC") and self.conversation.facts["end"]["by"] == "server"
+            ends = said == self.conversation.after_sync and self.conversation.facts["end"]["by"] == "server"
             answer = [Say(said), Close()] if ends else said
         if callable(answer):
             answer = answer()

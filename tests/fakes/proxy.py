@@ -93,6 +93,7 @@ class HostileProxy:
     def _end(self, client: socket.socket) -> None:
         if self._reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.shutdown(socket.SHUT_RD)  # wakes the other thread, whose recv would put the reset off
             client.close()
         else:
             client.shutdown(socket.SHUT_RDWR)
