@@ -262,7 +262,7 @@ class _Attempt:
 
 
 def _seconds(seconds: float) -> str:
-    return format_duration_ms(round(seconds * 1_000))
+    return format_duration_ms(round(seconds) * 1_000 if seconds >= 1 else round(seconds * 1_000))
 
 
 def _pause(seconds: float, stop: threading.Event | None, source: Source) -> None:
