@@ -152,9 +152,7 @@ def each_server(where: Callable[[ServerBinary], bool] = lambda _: True, *, argum
     return pytest.mark.parametrize(
         argument,
         [
-            pytest.param(
-                one, id=one.name, marks=[] if one.path else [pytest.mark.skip(reason=_why_missing(one))]
-            )
+            pytest.param(one, id=one.name, marks=[] if one.path else [pytest.mark.skip(reason=_why_missing(one))])
             for one in SERVERS
             if where(one)
         ],
@@ -312,9 +310,9 @@ def running(
 ) -> Iterator[RunningServer]:
     """A server of its own on a free loopback port, in a temporary folder, until the block ends.
 
-    `rdb` is copied and loaded at the start. `config` are settings by name (they win over ours), `args` go to the command
-    line as they are. `as_replica` makes it a replica of a port where nobody listens: it then keeps keys that have
-    already expired, so that `counts()` is exact (reading such a key by commands still finds nothing).
+    `rdb` is copied and loaded at the start. `config` are settings by name (they win over ours), `args` go to the
+    command line as they are. `as_replica` makes it a replica of a port where nobody listens: it then keeps keys that
+    have already expired, so that `counts()` is exact (reading such a key by commands still finds nothing).
     Raises `ServerRefused` when it does not start.
     """
     if binary.path is None:

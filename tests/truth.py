@@ -229,7 +229,9 @@ class _LiveReader:
     def read(self, keys: list[bytes]) -> Iterator[tuple[bytes, TruthEntry]]:
         kinds, expiries = self._kinds_and_expiries(keys)
         plain = [(key, kind) for key, kind in zip(keys, kinds, strict=True) if kind in READING]
-        answers = dict(zip((key for key, _ in plain), self.ask([READING[kind](key) for key, kind in plain]), strict=True))
+        answers = dict(
+            zip((key for key, _ in plain), self.ask([READING[kind](key) for key, kind in plain]), strict=True)
+        )
         field_expiries = self._field_expiries([key for key, kind in plain if kind == b"hash"], answers)
         for key, kind, expire_at_ms in zip(keys, kinds, expiries, strict=True):
             if kind == b"none":
@@ -278,13 +280,17 @@ class _LiveReader:
         ]
         stream: dict[str, Any] = {"entries": entries, "length": len(entries)}
         about = _named(
-            self.client.execute_command("XINFO", "STREAM", key, *(("FULL", "COUNT", 0) if self.abilities.stream_full else ()))
+            self.client.execute_command(
+                "XINFO", "STREAM", key, *(("FULL", "COUNT", 0) if self.abilities.stream_full else ())
+            )
         )
         stream["last_id"] = about["last-generated-id"].decode()
         if "entries-added" in about:
             stream["entries_added"] = about["entries-added"]
             stream["max_deleted_id"] = about["max-deleted-entry-id"].decode()
-        idmp = {name: n for name, n in about.items() if name.startswith(("idmp", "iids", "pids")) and isinstance(n, int)}
+        idmp = {
+            name: n for name, n in about.items() if name.startswith(("idmp", "iids", "pids")) and isinstance(n, int)
+        }
         if idmp:
             stream["idmp"] = idmp
         if self.abilities.stream_full:
@@ -318,9 +324,7 @@ def _full_group(row: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
     for told in map(_named, row["consumers"]):
         mine = told["pel"] if isinstance(told.get("pel"), list) else told["pending"]
         consumer = {"pending": len(mine)}
-        consumer.update(
-            {name.replace("-", "_"): told[name] for name in ("seen-time", "active-time") if name in told}
-        )
+        consumer.update({name.replace("-", "_"): told[name] for name in ("seen-time", "active-time") if name in told})
         group["consumers"][short(told["name"])] = consumer
     return short(row["name"]), group
 
