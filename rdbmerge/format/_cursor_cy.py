@@ -127,7 +127,7 @@ class Cursor:
     @cython.exceptval(check=False)
     def skip_lens(self, pos: cython.Py_ssize_t, count: cython.int) -> cython.Py_ssize_t:
         i: cython.int
-        for i in range(count):
+        for i in range(count):  # noqa: B007 (C wants it declared)
             pos = self.skip_len(pos)
             if pos < 0:
                 return -1

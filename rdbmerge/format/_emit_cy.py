@@ -31,7 +31,11 @@ _LATEST = cython.declare(cython.longlong, codes.LATEST_EXPIRY_MS)
 @cython.nogil
 @cython.exceptval(check=False)
 def _copy(
-    out: cython.p_uchar, at: cython.Py_ssize_t, view: cython.p_const_uchar, start: cython.Py_ssize_t, stop: cython.Py_ssize_t
+    out: cython.p_uchar,
+    at: cython.Py_ssize_t,
+    view: cython.p_const_uchar,
+    start: cython.Py_ssize_t,
+    stop: cython.Py_ssize_t,
 ) -> cython.Py_ssize_t:
     if cython.compiled:
         memcpy(out + at, view + start, stop - start)

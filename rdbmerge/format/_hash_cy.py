@@ -70,9 +70,7 @@ def _merge(h: cython.ulonglong, lane: cython.ulonglong) -> cython.ulonglong:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _xxh64_compiled(
-    p: cython.p_const_uchar, size: cython.Py_ssize_t, seed: cython.ulonglong
-) -> cython.ulonglong:
+def _xxh64_compiled(p: cython.p_const_uchar, size: cython.Py_ssize_t, seed: cython.ulonglong) -> cython.ulonglong:
     p1: cython.ulonglong = 0x9E3779B185EBCA87
     p2: cython.ulonglong = 0xC2B2AE3D27D4EB4F
     p3: cython.ulonglong = 0x165667B19E3779F9
@@ -170,7 +168,7 @@ def mixed(h: cython.ulonglong) -> int:
 @cython.exceptval(check=False)
 def _int_text_hash(p: cython.p_const_uchar, pos: cython.Py_ssize_t) -> cython.ulonglong:
     """Hash of the decimal text of the integer string at `p[pos]` (rdb-format.md 2); compiled only."""
-    text: cython.uchar[12]
+    text: cython.uchar[12]  # noqa: F842
     at: cython.int = 12
     size: cython.int = 1 << (p[pos] & 3)
     raw: cython.longlong = 0
@@ -183,14 +181,14 @@ def _int_text_hash(p: cython.p_const_uchar, pos: cython.Py_ssize_t) -> cython.ul
     left = -raw if raw < 0 else raw
     while True:
         at -= 1
-        text[at] = 48 + left % 10
+        text[at] = 48 + left % 10  # noqa: F821
         left //= 10
         if left == 0:
             break
     if raw < 0:
         at -= 1
-        text[at] = 45
-    return _xxh64_compiled(cython.address(text[at]), 12 - at, 0)
+        text[at] = 45  # noqa: F821
+    return _xxh64_compiled(cython.address(text[at]), 12 - at, 0)  # noqa: F821
 
 
 def hash_keys(
@@ -237,7 +235,7 @@ def _hash_keys_interpreted(
     """The same for the interpreter: bulk conversions first, then one library call a key."""
     ends = value_start[:rows].tolist()
     sizes = key_len[:rows].tolist()
-    key_hash[:rows] = [xxh64_intdigest(view[end - size : end]) for end, size in zip(ends, sizes)]
+    key_hash[:rows] = [xxh64_intdigest(view[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
     encoded = (flags[:rows] & _KEY_ENCODED) != 0
     key_hash[:rows][encoded] = 0
     return int(encoded.sum())

@@ -54,7 +54,12 @@ class Scanner:
     hint: cython.longlong
 
     def __init__(
-        self, view: memoryview, pos: cython.Py_ssize_t, end: cython.Py_ssize_t, shapes: bytes, empties: bytes,
+        self,
+        view: memoryview,
+        pos: cython.Py_ssize_t,
+        end: cython.Py_ssize_t,
+        shapes: bytes,
+        empties: bytes,
         redis_meta: cython.bint,
     ) -> None:
         self.cursor = Cursor(view, end)
@@ -190,7 +195,9 @@ class Scanner:
         capacity: cython.Py_ssize_t,
         most_bytes: cython.Py_ssize_t,
     ) -> tuple[int, int]:
-        """Fill rows from `row` on, to `capacity` rows or until they span `most_bytes`. Returns what stopped it (FULL, RECORD, FAILED) and the number of rows now."""
+        """Fill rows from `row` on, to `capacity` rows or until they span `most_bytes`.
+
+        Returns what stopped it (FULL, RECORD, FAILED) and the number of rows now."""
         status: cython.int = _FULL
         shapes: cython.p_const_uchar
         empties: cython.p_const_uchar

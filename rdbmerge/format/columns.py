@@ -41,10 +41,17 @@ class Columns:
         self.key_hash = np.empty(capacity, np.uint64)
         # The interpreter stores into memoryviews twice as fast as into arrays; the compiled core takes either.
         self.for_core = tuple(
-            memoryview(column)
+            column.data
             for column in (
-                self.type, self.flags, self.expire_at_ms, self.hint, self.entry_start, self.key_start, self.key_len,
-                self.value_start, self.end,
+                self.type,
+                self.flags,
+                self.expire_at_ms,
+                self.hint,
+                self.entry_start,
+                self.key_start,
+                self.key_len,
+                self.value_start,
+                self.end,
             )
         )
 

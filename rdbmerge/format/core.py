@@ -38,7 +38,7 @@ def _load() -> dict[str, ModuleType]:
     load = _load_source if wants_source else lambda name: importlib.import_module(f"{_PACKAGE}.{name}")
     modules = {name: load(name) for name in _NAMES}
     compiled = [name for name, module in modules.items() if module.COMPILED]
-    if compiled and len(compiled) < len(modules) or (wants_source and compiled):
+    if (compiled and len(compiled) < len(modules)) or (wants_source and compiled):
         # Half of one and half of the other could disagree about C types: never run like that.
         modules = {name: _load_source(name) for name in _NAMES}
         compiled = []

@@ -46,7 +46,8 @@ def _rows_anew(columns: Columns, change: Change) -> NDArray[np.bool_]:
     flags = columns.flags[: columns.rows]
     anew = np.frombuffer(change.anew, np.uint8)[columns.type[: columns.rows]] != 0
     slow_flags = codes.IRREGULAR | (codes.KEY_ENCODED if change.key_prefix else 0)
-    return anew | ((flags & slow_flags) != 0)
+    slow: NDArray[np.bool_] = anew | ((flags & slow_flags) != 0)
+    return slow
 
 
 def measure(view: memoryview, columns: Columns, left_out: NDArray[np.uint8], change: Change) -> int:
@@ -77,9 +78,22 @@ def emit(
     row = 0
     while row < columns.rows:
         row, used = emit_rows(
-            view, columns.type, columns.flags, columns.expire_at_ms, columns.entry_start, columns.key_start,
-            columns.key_len, columns.value_start, columns.end, left_out, row, columns.rows, change.ttl_offset_ms,
-            change.key_prefix, change.anew, out,
+            view,
+            columns.type,
+            columns.flags,
+            columns.expire_at_ms,
+            columns.entry_start,
+            columns.key_start,
+            columns.key_len,
+            columns.value_start,
+            columns.end,
+            left_out,
+            row,
+            columns.rows,
+            change.ttl_offset_ms,
+            change.key_prefix,
+            change.anew,
+            out,
         )
         if used:
             yield out[:used]
@@ -101,7 +115,7 @@ def shift(expire_at_ms: int, ttl_offset_ms: int) -> int:
 
 
 def _entry_anew(view: memoryview, columns: Columns, row: int, change: Change) -> tuple[memoryview, memoryview]:
-    """An entry in two pieces: attributes, type and key written anew; the value, of the file itself unless it changes."""
+    """An entry in two pieces: attributes, type and key written anew; and the value, the file's own unless it changes."""
     number, flags = int(columns.type[row]), int(columns.flags[row])
     expire_at_ms = int(columns.expire_at_ms[row])
     key_start, value_start, end = int(columns.key_start[row]), int(columns.value_start[row]), int(columns.end[row])
@@ -125,8 +139,12 @@ def _entry_anew(view: memoryview, columns: Columns, row: int, change: Change) ->
     if change.anew[number]:
         shape = change.dialect.types[number].shape
         rewritten = fields.rewrite(
-            view, shape, value_start, end,
-            ttl_offset_ms=change.ttl_offset_ms, dead_before_ms=change.fields_dead_before_ms,
+            view,
+            shape,
+            value_start,
+            end,
+            ttl_offset_ms=change.ttl_offset_ms,
+            dead_before_ms=change.fields_dead_before_ms,
         )
         if rewritten.payload is None:
             raise AssertionError("an entry without live fields is left out by the plan")

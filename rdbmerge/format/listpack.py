@@ -9,6 +9,7 @@ from rdbmerge.errors import FormatError
 _HEAD_BYTES = 6
 _END = 0xFF
 _UNKNOWN_COUNT = 65_535
+_BACKLEN_LIMITS = (128, 16_383, 2_097_151, 268_435_455)  # from each on, one byte more
 # opcode of a fixed-size integer -> bytes that follow
 _INTEGERS = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}
 
@@ -59,11 +60,7 @@ def _element(listpack: bytes, pos: int, offset: int) -> tuple[int | bytes, int]:
 
 def _backlen(size: int) -> bytes:
     """The size of an element, to be read from the end: base 128, most significant group first."""
-    for limit, count in ((128, 1), (16_383, 2), (2_097_151, 3), (268_435_455, 4)):
-        if size < limit:
-            break
-    else:
-        count = 5
+    count = 1 + sum(size >= limit for limit in _BACKLEN_LIMITS)
     groups = [size >> 7 * i & 0x7F for i in reversed(range(count))]
     return bytes([groups[0]] + [group | 0x80 for group in groups[1:]])
 
@@ -76,7 +73,9 @@ def integer_element(number: int) -> bytes:
         body = ((number & 0x1FFF) | 0xC000).to_bytes(2, "big")
     else:
         opcode, count = next(
-            (opcode, count) for opcode, count in _INTEGERS.items() if -(1 << 8 * count - 1) <= number < 1 << 8 * count - 1
+            (opcode, count)
+            for opcode, count in _INTEGERS.items()
+            if -(1 << 8 * count - 1) <= number < 1 << 8 * count - 1
         )
         body = bytes((opcode,)) + number.to_bytes(count, "little", signed=True)
     return body + _backlen(len(body))

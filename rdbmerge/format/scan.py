@@ -53,7 +53,11 @@ class Walk:
         self.db = db
         types = self.dialect.types
         self._scanner = Scanner(
-            view, MAGIC_BYTES if self.whole else start, self.end, shape_table(types), empty_table(types),
+            view,
+            MAGIC_BYTES if self.whole else start,
+            self.end,
+            shape_table(types),
+            empty_table(types),
             self.dialect.line == "redis" and self.dialect.version >= 13,
         )
 
@@ -163,7 +167,9 @@ class Walk:
             return End(pos, None, pos)
         if self.end - pos < _CHECKSUM_BYTES:
             raise TruncatedError(
-                f"the checksum of 8 bytes is missing, {self.end - pos} remain", offset=pos, remedy="pull or copy it again"
+                f"the checksum of 8 bytes is missing, {self.end - pos} remain",
+                offset=pos,
+                remedy="pull or copy it again",
             )
         stored = int.from_bytes(self.view[pos : pos + _CHECKSUM_BYTES], "little")
         return End(pos, stored, pos + _CHECKSUM_BYTES)

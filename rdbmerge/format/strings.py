@@ -22,7 +22,9 @@ def cursor_error(cursor: Cursor, end: int) -> FormatError:
         )
     if code == codes.UNKNOWN_TYPE:
         return UnsupportedError(
-            f"value type {detail} is not known", offset=pos, remedy="use a newer rdbmerge, or check the source's modules"
+            f"value type {detail} is not known",
+            offset=pos,
+            remedy="use a newer rdbmerge, or check the source's modules",
         )
     if code == codes.META_OUT_OF_PLACE:
         return UnsupportedError("key metadata that does not stand directly before a value type", offset=pos)

@@ -42,7 +42,8 @@ class Rules(Model):
 
     ttl_offset_ms: int = Field(0, description="Added to every expiry of keys and hash fields.")
     ttl_freeze_until_ms: int | None = Field(
-        None, description="Unix ms. When given, each source's offset is this minus its snapshot time, plus ttl_offset_ms."
+        None,
+        description="Unix ms. When given, each source's offset is this minus its snapshot time, plus ttl_offset_ms.",
     )
     snapshot_at_ms: int | None = Field(None, description="Unix ms. When given, the snapshot time of every source.")
     drop_expired: bool = Field(True, description="Leave out keys and hash fields that were dead at the snapshot.")
@@ -142,7 +143,9 @@ class Plan(Model):
     rdbmerge_version: str
     created_at_ms: int = Field(description="The one clock reading that all decisions used; ctime of the merged file.")
     rules: Rules
-    magic: str = Field(description="The first nine bytes of the merged file: the lowest version that holds the content.")
+    magic: str = Field(
+        description="The first nine bytes of the merged file: the lowest version that holds the content."
+    )
     sources: list[SourcePlan] = Field(description="In order of precedence.")
     dbs: list[TargetDb] = Field(description="The dbs of the merged file, ascending.")
     libraries: list[LibraryPlan] = Field(default_factory=list)

@@ -1,6 +1,6 @@
 """What one scan of a segment found, kept beside the file: counts, chunks to work on in parallel, sorted key hashes.
 
-Made once by `read_index`, reused while size, mtime and checksum of the file agree. A segment that has an index is whole:
+Made once by `read_index`, reused while size, mtime and checksum of the file agree. A segment with an index is whole:
 structure, CRC-64 and uniqueness of its keys and libraries were checked. Knows nothing of merges.
 """
 
@@ -155,7 +155,7 @@ def write_index(segment_path: Path, facts: IndexFacts, collector: HashCollector)
     partial = path.with_name(f".{path.name}.partial")
     body = _header(facts)
     try:
-        with open(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b") as file:
+        with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b") as file:
             index = _write(file, body, facts, collector)
         partial.rename(path)
         return index
@@ -191,7 +191,7 @@ def _write(file: BinaryIO, body: bytes, facts: IndexFacts, collector: HashCollec
     file.write(body)
     for db in facts.hashes_at:
         for piece in collector.sorted_hashes(db):
-            file.write(memoryview(piece).cast("B"))
+            file.write(piece.data.cast("B"))
     file.flush()
     return Index(
         facts,

@@ -83,7 +83,8 @@ class _Scan:
                     digest = hashlib.sha256(item.code).hexdigest()
                     self.libraries.append(Library(name=_text(item.name), offset=item.offset, sha256=digest))
                 case ModuleAux():
-                    self.module_data.append(ModuleData(module=item.module, before_keys=item.before_keys, start=item.start, end=item.end))
+                    data = ModuleData(module=item.module, before_keys=item.before_keys, start=item.start, end=item.end)
+                    self.module_data.append(data)
                 case End():
                     self.end = item
                     self._checksum_to(item.checksum_offset)
@@ -182,7 +183,8 @@ def _refuse_repeated_libraries(segment: Segment, libraries: Iterable[Library]) -
         first = seen.setdefault(library.name, library)
         if first is not library:
             raise FormatError(
-                f"function library {library.name!r} stands here and at byte {first.offset:,}; no server loads such a file",
+                f"function library {library.name!r} stands here and at byte {first.offset:,};"
+                " no server loads such a file",
                 offset=library.offset,
                 file=segment.name,
                 remedy="take the snapshot again; a server never writes one library twice",

@@ -151,4 +151,3 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """File names where they differ, else the paths as given."""
     names = [path.name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
-

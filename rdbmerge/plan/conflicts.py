@@ -1,0 +1,221 @@
+"""Finds every key that more than one run of entries would put into one db of the merged file, and settles it.
+
+Exact both ways: equal hashes are only suspects, the keys' own bytes decide. Only entries that the rules would write
+take part. Memory: the suspects, never all keys. Pure apart from reading the segments it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdbmerge.errors import ConflictError
+from rdbmerge.format import codes
+from rdbmerge.format.columns import Columns
+from rdbmerge.format.emit import shift
+from rdbmerge.format.strings import read_string
+from rdbmerge.plan.model import Conflict, Policy
+from rdbmerge.plan.selection import KEPT, Selection
+from rdbmerge.snapshot.hashes import Hashes, merge_sorted, repeated
+from rdbmerge.snapshot.index import Index
+from rdbmerge.snapshot.segment import Segment
+from rdbmerge.units import escape_key
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A source of entries for the planner: one segment with all that was decided about it so far."""
+
+    number: int  # its place in the order of precedence
+    segment: Segment
+    index: Index
+    selection: Selection
+    ttl_offset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """An entry whose key's hash occurs more than once."""
+
+    source: int
+    db: int
+    type: int
+    offset: int
+    key_start: int
+    value_start: int
+    end: int
+    expire_at_ms: int
+
+
+class Settled:
+    """What the search found: the losers' offsets by source, and how many keys were in conflict."""
+
+    def __init__(self) -> None:
+        self.losers: dict[int, list[int]] = {}
+        self.count = 0
+        self.shown: list[str] = []
+
+
+def settle(
+    candidates: Sequence[Candidate],
+    target_of: Callable[[int], int],
+    policy: Policy,
+    note: Callable[[Conflict], None] | None = None,
+) -> Settled:
+    """Find all conflicts and choose a winner for each; `note` is called with every entry concerned.
+
+    Raises ConflictError, after all were noted, if there are any and the policy is to fail.
+    """
+    settled = Settled()
+    by_target: dict[int, list[tuple[Candidate, int]]] = {}
+    for candidate in candidates:
+        for db in sorted(candidate.index.hashes):
+            if candidate.selection.takes_db(db):
+                by_target.setdefault(target_of(db), []).append((candidate, db))
+    for target_db in sorted(by_target):
+        runs = by_target[target_db]
+        suspects = _suspect_hashes([candidate.index.hashes[db] for candidate, db in runs])
+        if len(suspects):
+            groups = _groups(candidates, _collect(runs, suspects))
+            for key, group in groups:
+                _settle_one(candidates, target_db, key, group, policy, settled, note)
+    if settled.count and policy is Policy.FAIL:
+        raise _failure(settled)
+    return settled
+
+
+def _suspect_hashes(runs: Sequence[Hashes]) -> Hashes:
+    if len(runs) < 2:
+        return np.empty(0, np.uint64)
+    pieces = [repeated(piece) for piece in merge_sorted(runs)]
+    return np.concatenate(pieces) if pieces else np.empty(0, np.uint64)
+
+
+def _collect(runs: Sequence[tuple[Candidate, int]], suspects: Hashes) -> list[tuple[Hashes, NDArray[np.int64]]]:
+    """The hash and the facts (columns in the order of `_Suspect`) of each entry that has a suspect hash and is kept."""
+    found = []
+    columns = Columns()
+    for candidate, db in runs:
+        for chunk in candidate.index.facts.chunks:
+            if chunk.db != db:
+                continue
+            for batch in candidate.segment.walk_part(chunk.start, chunk.stop, db, columns=columns):
+                found.append(_suspects_of(candidate, batch, suspects))
+    return found
+
+
+def _suspects_of(candidate: Candidate, batch: Columns, suspects: Hashes) -> tuple[Hashes, NDArray[np.int64]]:
+    view = candidate.segment.view
+    hashes = batch.hash_keys(view)
+    places = np.searchsorted(suspects, hashes)
+    places[places == len(suspects)] = 0
+    rows = np.flatnonzero(suspects[places] == hashes)
+    if len(rows):
+        with candidate.segment.naming_errors():
+            rows = rows[candidate.selection.reasons(view, batch)[rows] == KEPT]
+    own = np.array([candidate.number, batch.db], np.int64).repeat(len(rows)).reshape(2, -1)
+    named = (batch.type, batch.entry_start, batch.key_start, batch.value_start, batch.end, batch.expire_at_ms)
+    facts = np.stack([*own, *(column[rows].astype(np.int64) for column in named)], axis=1)
+    return hashes[rows].copy(), facts
+
+
+def _groups(
+    candidates: Sequence[Candidate], found: Sequence[tuple[Hashes, NDArray[np.int64]]]
+) -> Iterator[tuple[bytes, list[_Suspect]]]:
+    """Entries of one key, two or more, in the order of precedence."""
+    hashes = np.concatenate([hashes for hashes, _ in found])
+    facts = np.concatenate([facts for _, facts in found])
+    order = np.argsort(hashes, kind="stable")  # stable: precedence stays
+    hashes, facts = hashes[order], facts[order]
+    borders = [0, *(np.flatnonzero(hashes[1:] != hashes[:-1]) + 1).tolist(), len(hashes)]
+    for start, stop in pairwise(borders):
+        if stop - start < 2:
+            continue
+        by_key: dict[bytes, list[_Suspect]] = {}
+        for line in facts[start:stop]:
+            suspect = _Suspect(*(int(cell) for cell in line))
+            key, _ = read_string(candidates[suspect.source].segment.view, suspect.key_start)
+            by_key.setdefault(key, []).append(suspect)
+        for key, group in by_key.items():
+            if len(group) > 1:
+                yield key, group
+
+
+def _settle_one(
+    candidates: Sequence[Candidate],
+    target_db: int,
+    key: bytes,
+    group: list[_Suspect],
+    policy: Policy,
+    settled: Settled,
+    note: Callable[[Conflict], None] | None,
+) -> None:
+    winner = choose([_life(candidates, suspect) for suspect in group], policy)
+    settled.count += 1
+    if len(settled.shown) < _SHOWN:
+        places = " and ".join(f"{candidates[s.source].segment.name} (db {s.db})" for s in group)
+        settled.shown.append(f"{escape_key(key)} of db {target_db}: in {places}")
+    for place, suspect in enumerate(group):
+        if place != winner:
+            settled.losers.setdefault(suspect.source, []).append(suspect.offset)
+    if note is not None:
+        for place, suspect in enumerate(group):
+            note(
+                _conflict(candidates, target_db, key, suspect, group[winner], place == winner and policy != Policy.FAIL)
+            )
+
+
+def _life(candidates: Sequence[Candidate], suspect: _Suspect) -> int | None:
+    if suspect.expire_at_ms == codes.NO_EXPIRY:
+        return None
+    return shift(suspect.expire_at_ms, candidates[suspect.source].ttl_offset_ms)
+
+
+def choose(expiries_ms: Sequence[int | None], policy: Policy) -> int:
+    """The place of the winner among entries in order of precedence, by their expiries after the shift (None: never).
+
+    `longest-ttl`: never beats any time, the later beats the sooner, the first wins a tie. `fail` names the first.
+    """
+    if policy is Policy.LAST:
+        return len(expiries_ms) - 1
+    if policy is Policy.LONGEST_TTL:
+        lives = [float("inf") if at_ms is None else at_ms for at_ms in expiries_ms]
+        return lives.index(max(lives))
+    return 0
+
+
+def _conflict(
+    candidates: Sequence[Candidate], target_db: int, key: bytes, suspect: _Suspect, winner: _Suspect, kept: bool
+) -> Conflict:
+    mine, theirs = candidates[suspect.source].segment, candidates[winner.source].segment
+    return Conflict(
+        db=target_db,
+        key=escape_key(key, limit=1_000),
+        key_base64=key,
+        source=mine.name,
+        source_db=suspect.db,
+        offset=suspect.offset,
+        type=mine.dialect.types[suspect.type].name,
+        size_bytes=suspect.end - suspect.offset,
+        expire_at_ms=None if suspect.expire_at_ms == codes.NO_EXPIRY else suspect.expire_at_ms,
+        kept=kept,
+        equal_value=suspect.type == winner.type
+        and mine.view[suspect.value_start : suspect.end] == theirs.view[winner.value_start : winner.end],
+    )
+
+
+def _failure(settled: Settled) -> ConflictError:
+    lines = "\n".join(f"  {line}" for line in settled.shown)
+    more = f"\n  ... and {settled.count - len(settled.shown):,} more" if settled.count > len(settled.shown) else ""
+    keys = "1 key is" if settled.count == 1 else f"{settled.count:,} keys are"
+    return ConflictError(
+        f"{keys} in more than one source:\n{lines}{more}",
+        remedy="choose with --on-conflict first|last|longest-ttl, separate them with --db-map or --key-prefix,"
+        " or filter them out",
+    )
