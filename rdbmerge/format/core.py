@@ -15,7 +15,7 @@ from types import ModuleType
 
 from rdbmerge.errors import UsageError
 
-_NAMES = ("_cursor_cy", "_lzf_cy", "_hash_cy", "_scan_cy", "_emit_cy")
+_NAMES = ("_cursor_cy", "_lzf_cy", "_hash_cy", "_scan_cy", "_emit_cy", "_digest_cy")
 _PACKAGE = "rdbmerge.format"
 
 
@@ -59,3 +59,8 @@ unpack_lzf = _modules["_lzf_cy"].unpack
 emit_rows = _modules["_emit_cy"].emit_rows
 hash_keys = _modules["_hash_cy"].hash_keys
 xxh64_of = _modules["_hash_cy"].xxh64_of
+digest_rows = _modules["_digest_cy"].digest_rows
+digest_one = _modules["_digest_cy"].digest_one
+same_spans = _modules["_digest_cy"].same_spans
+shifted = _modules["_digest_cy"].shifted
+mixed = _modules["_hash_cy"].mixed
