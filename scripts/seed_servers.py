@@ -181,7 +181,7 @@ def pack(command: Command) -> bytes:
 
 
 def insert(client: redis.Redis, commands: Iterator[Command]) -> int:
-    """Mass insertion of commands that answer in one line each; returns how many there were."""
+    """Mass insertion of commands that answer one status, number or array of one; returns how many there were."""
     options = client.connection_pool.connection_kwargs
     sent = answered = 0
     done = threading.Event()
@@ -197,7 +197,7 @@ def insert(client: redis.Redis, commands: Iterator[Command]) -> int:
                     errors.append(b"the server closed the connection")
                     return
                 *lines, rest = (rest + piece).split(b"\r\n")
-                answered += len(lines)
+                answered += sum(not line.startswith(b"*") for line in lines)  # *1 announces the line after it
                 errors.extend(line for line in lines if line.startswith(b"-"))
 
         setup = [("AUTH", options["password"])] if options.get("password") else []

@@ -134,10 +134,11 @@ def _stream_from_json(value: dict[str, Any]) -> dict[str, Any]:
 # --- live servers -------------------------------------------------------------------------------------------------
 
 
-def read_live(server: Any, *, dbs: Iterable[int] | None = None, functions: bool = True) -> Truth:
+def read_live(server: Any, *, dbs: Iterable[int] | None = None, functions: bool = True, match: bytes = b"*") -> Truth:
     """What a running server holds, asked by commands; `server` is a `realservers.RunningServer` or has its `client`.
 
-    Expiries are exact from 7.0 on (PEXPIRETIME); before that they are TIME + PTTL, a few ms off.
+    Expiries are exact, also before 7.0 (see `EXPIRE_AT`; a server must know scripts, so 2.6 at least). `match` is a
+    glob pattern for keys, as SCAN has it.
     """
     with server.client(raw=True) as client:
         abilities = _Abilities.of(client)
@@ -146,7 +147,7 @@ def read_live(server: Any, *, dbs: Iterable[int] | None = None, functions: bool 
     for db in chosen:
         with server.client(db, raw=True) as client:
             reader = _LiveReader(client, abilities)
-            for keys in reader.pages():
+            for keys in reader.pages(match):
                 truth.entries.update(((db, short(key)), entry) for key, entry in reader.read(keys))
     return truth
 
@@ -188,6 +189,23 @@ READING: dict[bytes, Callable[[bytes], tuple[Any, ...]]] = {
 }
 
 
+# PEXPIRETIME for servers before 7.0, exact: TIME and PTTL only count when both fell into the same millisecond.
+EXPIRE_AT = """
+local found = {}
+for i, key in ipairs(KEYS) do
+    local before, after, ttl
+    repeat
+        before = redis.call('TIME')
+        ttl = redis.call('PTTL', key)
+        after = redis.call('TIME')
+    until before[1] == after[1] and math.floor(before[2] / 1000) == math.floor(after[2] / 1000)
+    if ttl >= 0 then ttl = before[1] * 1000 + math.floor(before[2] / 1000) + ttl end
+    found[i] = string.format('%.0f', ttl)
+end
+return found
+"""
+
+
 class _LiveReader:
     """One db of a live server, a page of keys at a time: three round trips a page, more only for the rare types."""
 
@@ -197,17 +215,17 @@ class _LiveReader:
         self.client = client
         self.abilities = abilities
 
-    def pages(self) -> Iterator[list[bytes]]:
+    def pages(self, match: bytes) -> Iterator[list[bytes]]:
         """Every key once; the server must be at rest."""
         if not self.abilities.scan:
-            keys = self.client.execute_command("KEYS", "*")
+            keys = self.client.execute_command("KEYS", match)
             for start in range(0, len(keys), self.PAGE):
                 yield keys[start : start + self.PAGE]
             return
         seen: set[bytes] = set()
         cursor: Any = 0
         while True:
-            cursor, page = self.client.execute_command("SCAN", cursor, "COUNT", self.PAGE)
+            cursor, page = self.client.execute_command("SCAN", cursor, "MATCH", match, "COUNT", self.PAGE)
             fresh = [key for key in dict.fromkeys(page) if key not in seen]
             seen.update(fresh)
             if fresh:
@@ -247,11 +265,12 @@ class _LiveReader:
             yield key, TruthEntry(kind.decode(), value, expire_at_ms)
 
     def _kinds_and_expiries(self, keys: list[bytes]) -> tuple[list[bytes], list[int | None]]:
-        name = "PEXPIRETIME" if self.abilities.pexpiretime else "PTTL"
-        before_ms = 0 if self.abilities.pexpiretime else self.now_ms()
-        answers = self.ask([command for key in keys for command in (("TYPE", key), (name, key))])
-        middle_ms = 0 if self.abilities.pexpiretime else (before_ms + self.now_ms()) // 2
-        return answers[::2], [middle_ms + at if at >= 0 else None for at in answers[1::2]]
+        if self.abilities.pexpiretime:
+            answers = self.ask([command for key in keys for command in (("TYPE", key), ("PEXPIRETIME", key))])
+            return answers[::2], [at if at >= 0 else None for at in answers[1::2]]
+        kinds = self.ask([("TYPE", key) for key in keys])
+        found = self.client.execute_command("EVAL", EXPIRE_AT, len(keys), *keys)
+        return kinds, [int(at) if int(at) >= 0 else None for at in found]
 
     def _field_expiries(self, keys: list[bytes], answers: Mapping[bytes, list[bytes]]) -> dict[bytes, dict[bytes, int]]:
         if not self.abilities.field_expiry:

@@ -22,8 +22,7 @@ def test_a_live_server_reads_as_the_truth_file_of_what_it_loaded(binary: ServerB
         if binary.can_load(file.read_bytes()[:9]):
             with running(binary, rdb=file) as server:
                 live = read_live(server)
-            tolerance_ms = 0 if binary.version >= (7,) else 50
-            assert diff(read_truth(folder / "all_types.truth.jsonl.gz"), live, tolerance_ms=tolerance_ms) == []
+            assert diff(read_truth(folder / "all_types.truth.jsonl.gz"), live) == []
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.rglob("*.truth.jsonl.gz")), ids=lambda p: f"{p.parent.name}/{p.name}")
