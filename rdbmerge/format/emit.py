@@ -18,7 +18,7 @@ from rdbmerge.format.core import emit_rows
 from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.strings import length_bytes, read_length, string_bytes
 
-BUFFER_BYTES = 4 << 20
+BUFFER_BYTES = 512 << 10  # small enough to stay in the cache between filling and writing
 _EXPIRY_MS_BYTES = 9
 _GROWTH_OF_SECONDS_BYTES = 4
 
@@ -115,7 +115,7 @@ def shift(expire_at_ms: int, ttl_offset_ms: int) -> int:
 
 
 def _entry_anew(view: memoryview, columns: Columns, row: int, change: Change) -> tuple[memoryview, memoryview]:
-    """An entry in two pieces: attributes, type and key written anew; and the value, the file's own unless it changes."""
+    """An entry in two pieces: attributes, type and key written anew; and the value, the file's own unless changed."""
     number, flags = int(columns.type[row]), int(columns.flags[row])
     expire_at_ms = int(columns.expire_at_ms[row])
     key_start, value_start, end = int(columns.key_start[row]), int(columns.value_start[row]), int(columns.end[row])
