@@ -1,6 +1,6 @@
 """The whole story on real servers: fill, pull, merge with longer TTLs, verify, load, and compare every key by commands.
 
-Run it as scripts/demo. The last step trusts nothing of rdbmerge: sources and result are read from the running servers by
+Run it as scripts/demo. The last step trusts nothing of rdbmerge: sources and result are read from running servers by
 their own commands, and compared key by key.
 """
 
