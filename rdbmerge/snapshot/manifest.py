@@ -25,6 +25,14 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class AfterPull(_Model):
+    """What INFO said right after a pull; null where it does not say."""
+
+    replication_id: str | None = None
+    changes_since_save: int | None = None
+    last_save_at_s: int | None = None
+
+
 class Pulled(_Model):
     """How a segment came from a server."""
 
@@ -36,9 +44,17 @@ class Pulled(_Model):
     framing: Literal["length", "eof"]
     started_at_ms: int = Field(description="Unix ms, by the clock of the machine that pulled.")
     duration_s: float
+    command: Literal["PSYNC", "SYNC"] = "PSYNC"
+    attempts: int = 1
+    clock_skew_ms: int | None = Field(None, description="This machine's clock minus the source's; null: unknown.")
+    snapshot_at_from: str = Field("", description="What the snapshot time rests on.")
     keys_in_info: dict[int, int] | None = Field(None, description="Keys per db by INFO, just before the pull.")
     written: Literal["quiet", "written", "unknown"] = Field(description="Was the source written to during the pull?")
     evidence: str = Field(description="What `written` rests on.")
+    mtime_ns: int | None = Field(None, description="Of the file when it was made: a later pull knows it again.")
+    after: AfterPull | None = Field(None, description="What a later pull compares, to know the source unchanged.")
+    notes: list[str] = Field(default_factory=list, description="What the source refused and did not matter.")
+    warnings: list[str] = Field(default_factory=list, description="What the user was warned of.")
 
 
 class Merged(_Model):
