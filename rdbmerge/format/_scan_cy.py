@@ -14,9 +14,9 @@ except ModuleNotFoundError:
     from rdbmerge import _cython as cython
 
 if cython.compiled:
-    from cython.cimports.rdbmerge.format._cursor_cy import Cursor
+    from cython.cimports.rdbmerge.format._values_cy import ValueCursor
 else:
-    from rdbmerge.format._cursor_cy import Cursor
+    from rdbmerge.format._values_cy import ValueCursor
 
 from rdbmerge.format import codes
 
@@ -43,7 +43,7 @@ _NO_HINT = cython.declare(cython.int, codes.NO_HINT)
 class Scanner:
     """Walks the entries of `view` from `pos` to `end`; `shapes` and `empties` are `values.shape_table/empty_table`."""
 
-    cursor: Cursor
+    cursor: ValueCursor
     pos: cython.Py_ssize_t
     shapes: bytes
     empties: bytes
@@ -62,7 +62,7 @@ class Scanner:
         empties: bytes,
         redis_meta: cython.bint,
     ) -> None:
-        self.cursor = Cursor(view, end)
+        self.cursor = ValueCursor(view, end)
         self.pos = pos
         self.shapes = shapes
         self.empties = empties
@@ -72,7 +72,7 @@ class Scanner:
         self.expire_at = _NO_EXPIRY
         self.hint = _NO_HINT
 
-    def get_cursor(self) -> Cursor:
+    def get_cursor(self) -> ValueCursor:
         """The cursor, with the error if `fill` returned FAILED."""
         return self.cursor
 
@@ -207,7 +207,7 @@ class Scanner:
         else:
             shapes = self.shapes
             empties = self.empties
-        cursor: Cursor = self.cursor
+        cursor: ValueCursor = self.cursor
         p = cursor.p
         end: cython.Py_ssize_t = cursor.end
         pos: cython.Py_ssize_t = self.pos

@@ -15,7 +15,7 @@ from types import ModuleType
 
 from rdbmerge.errors import UsageError
 
-_NAMES = ("_cursor_cy", "_lzf_cy", "_hash_cy", "_scan_cy", "_emit_cy", "_digest_cy")
+_NAMES = ("_cursor_cy", "_values_cy", "_lzf_cy", "_hash_cy", "_scan_cy", "_emit_cy", "_digest_cy")
 _PACKAGE = "rdbmerge.format"
 
 
@@ -53,7 +53,7 @@ def _load() -> dict[str, ModuleType]:
 _modules = _load()
 
 COMPILED: bool = all(module.COMPILED for module in _modules.values())
-Cursor = _modules["_cursor_cy"].Cursor
+Cursor = _modules["_values_cy"].ValueCursor
 Scanner = _modules["_scan_cy"].Scanner
 unpack_lzf = _modules["_lzf_cy"].unpack
 emit_rows = _modules["_emit_cy"].emit_rows
