@@ -7,6 +7,7 @@ without it. Knows nothing of what the core does.
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -32,22 +33,20 @@ def _load_source(name: str) -> ModuleType:
     return module
 
 
+def _is_compiled(name: str) -> bool:
+    spec = importlib.util.find_spec(f"{_PACKAGE}.{name}")
+    return spec is not None and isinstance(spec.loader, importlib.machinery.ExtensionFileLoader)
+
+
 def _load() -> dict[str, ModuleType]:
-    wants_source = os.environ.get("RDBMERGE_PURE") == "1"
-    wants_compiled = os.environ.get("RDBMERGE_REQUIRE_COMPILED") == "1"
-    load = _load_source if wants_source else lambda name: importlib.import_module(f"{_PACKAGE}.{name}")
-    modules = {name: load(name) for name in _NAMES}
-    compiled = [name for name, module in modules.items() if module.COMPILED]
-    if (compiled and len(compiled) < len(modules)) or (wants_source and compiled):
-        # Half of one and half of the other could disagree about C types: never run like that.
-        modules = {name: _load_source(name) for name in _NAMES}
-        compiled = []
-    if wants_compiled and not compiled:
+    # Half of one and half of the other could disagree about C types: it is all compiled or all source.
+    compiled = os.environ.get("RDBMERGE_PURE") != "1" and all(_is_compiled(name) for name in _NAMES)
+    if not compiled and os.environ.get("RDBMERGE_REQUIRE_COMPILED") == "1":
         raise UsageError(
             "RDBMERGE_REQUIRE_COMPILED=1 is set, but the compiled core is not installed",
             remedy="install a C compiler and run `pip install --force-reinstall --no-binary rdbmerge rdbmerge`",
         )
-    return modules
+    return {name: importlib.import_module(f"{_PACKAGE}.{name}") if compiled else _load_source(name) for name in _NAMES}
 
 
 _modules = _load()
