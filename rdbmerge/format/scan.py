@@ -30,7 +30,8 @@ _MODULE_UINT = 2
 class Walk:
     """One walk over `view`, from `start` to `end`.
 
-    Iterating yields `Columns` (the same object again and again: use a batch before asking for the next) and records.
+    Iterating yields `Columns` (the same object again and again: use a batch before asking for the next; with a `spare`
+    given, the two take turns and a batch lives until the one after the next is asked for) and records.
     A batch ends where the db changes. A walk over a part of a file (`start` given, with the `db` it lies in) stops at
     `end`; a walk over the whole file reads the magic first and stops after its End.
     """
@@ -40,6 +41,7 @@ class Walk:
         view: memoryview,
         *,
         columns: Columns | None = None,
+        spare: Columns | None = None,
         dialect: Dialect | None = None,
         start: int = 0,
         end: int | None = None,
@@ -50,6 +52,7 @@ class Walk:
         self.dialect = dialect or read_dialect(bytes(view[:MAGIC_BYTES]))
         self.end = len(view) if end is None else end
         self.columns = columns or Columns()
+        self.spare = spare or self.columns
         self.db = db
         types = self.dialect.types
         self._scanner = Scanner(
@@ -99,9 +102,10 @@ class Walk:
         return int(status), int(rows)
 
     def _batch(self, rows: int) -> Columns:
-        self.columns.rows = rows
-        self.columns.db = self.db
-        return self.columns
+        batch = self.columns
+        batch.rows, batch.db = rows, self.db
+        self.columns, self.spare = self.spare, batch
+        return batch
 
     def _record(self, opcode: int) -> Record | None:
         """The record at `pos`; moves the scanner behind it. None for what only servers care about."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import anycrc
 import numpy as np
@@ -15,6 +16,7 @@ from rdbmerge.errors import ChecksumError, FormatError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.records import Aux, End, Function, ModuleAux, ResizeDb
+from rdbmerge.format.scan import Record
 from rdbmerge.snapshot.hashes import HashCollector, Hashes, repeated
 from rdbmerge.snapshot.index import (
     Chunk,
@@ -70,7 +72,19 @@ class _Scan:
         self.end: End | None = None
 
     def run(self) -> IndexFacts:
-        for item in self.segment.walk():
+        # One thread walks ahead into the spare columns while the other books and sums the batch before.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="book") as booker:
+            booked: Future[None] | None = None
+            for item in self.segment.walk(columns=Columns(), spare=Columns()):
+                if booked is not None:
+                    booked.result()
+                booked = booker.submit(self._book, item)
+            if booked is not None:
+                booked.result()
+        return self._facts()
+
+    def _book(self, item: Columns | Record) -> None:
+        with self.segment.naming_errors():
             match item:
                 case Columns():
                     self._batch(item)
@@ -88,7 +102,6 @@ class _Scan:
                 case End():
                     self.end = item
                     self._checksum_to(item.checksum_offset)
-        return self._facts()
 
     def _facts(self) -> IndexFacts:
         end = self.end

@@ -73,10 +73,10 @@ class Segment:
                 raise
             raise error.in_file(self.name) from None
 
-    def walk(self, *, columns: Columns | None = None) -> Iterator[Columns | Record]:
+    def walk(self, *, columns: Columns | None = None, spare: Columns | None = None) -> Iterator[Columns | Record]:
         """All batches and records, from the magic to the end; see `format.scan.Walk`."""
         with self.naming_errors():
-            yield from Walk(self.view, columns=columns, dialect=self.dialect)
+            yield from Walk(self.view, columns=columns, spare=spare, dialect=self.dialect)
 
     def walk_part(self, start: int, stop: int, db: int, *, columns: Columns | None = None) -> Iterator[Columns]:
         """The batches between two entry borders of one db; other records in between are passed over."""
