@@ -35,6 +35,11 @@ from rdbmerge.units import escape_key
 CRC64 = anycrc.Model("CRC64-REDIS")
 
 
+def scan_facts(segment: Segment, collector: HashCollector, progress: Progress | None = None) -> IndexFacts:
+    """The one pass over a segment: its facts, and its key hashes into `collector`. Raises FormatError and its kinds."""
+    return _Scan(segment, collector, progress).run()
+
+
 def read_index(segment: Segment, *, progress: Progress | None = None) -> Index:
     """The index of a segment: the one beside it if it still fits, else a new one.
 
@@ -47,7 +52,7 @@ def read_index(segment: Segment, *, progress: Progress | None = None) -> Index:
         return index
     collector = HashCollector(segment.path.parent)
     try:
-        facts = _Scan(segment, collector, progress).run()
+        facts = scan_facts(segment, collector, progress)
         _refuse_repeated_keys(segment, facts, collector)
         _refuse_repeated_libraries(segment, facts.libraries)
         return write_index(segment.path, facts, collector)
