@@ -1,0 +1,83 @@
+"""Tables on stdout, words on stderr. Knows how values are shown, not where they come from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from rdbmerge.errors import RdbMergeError
+
+if TYPE_CHECKING:
+    from rdbmerge.ledger import Ledger
+
+_WIDE = 250  # columns where there is no terminal: a file or a pipe must not cut a line
+RIGHT = ">"
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", total: bool = False) -> None:
+    """A table on stdout; a column whose heading begins with ">" is aligned right; the last row may be a total."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
+        show_edge=False, header_style="bold",
+    )  # fmt: skip
+    for column in columns:
+        right = column.startswith(RIGHT)
+        table.add_column(column.removeprefix(RIGHT), justify="right" if right else "left", overflow="fold")
+    for number, row in enumerate(rows):
+        if total and number == len(rows) - 1:
+            table.add_section()
+        # Text, not markup: a name may hold brackets.
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+
+
+def say(text: str = "") -> None:
+    """A line on stdout."""
+    click.echo(text)
+
+
+def talk(text: str) -> None:
+    """A line on stderr."""
+    click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    click.echo(f"Warning: {text}", err=True)
+
+
+def show_failure(message: str, remedy: str) -> None:
+    """A failure that did not end the command, in the words of one that does."""
+    click.echo(f"Error: {message}", err=True)
+    if remedy:
+        click.echo(f"Try:   {remedy}", err=True)
+
+
+def failed_with(error: RdbMergeError) -> int:
+    """Show a failure; its exit code."""
+    show_failure(str(error), error.remedy)
+    return error.exit_code
+
+
+def show_ledger(ledger: Ledger) -> None:
+    """The balance sheet, one line a source and db, and its total; columns that are 0 throughout are left out."""
+    total = ledger.total()
+    names = [name for name in ("expired", "filtered", "conflict_dropped") if getattr(total, name)]
+    rows = []
+    for line in (*ledger.lines, total):
+        moved = f"{line.db} -> {line.target_db}" if line.db != line.target_db else str(line.db)
+        counts = [f"{getattr(line, name):,}" for name in ("read", *names, "written")]
+        rows.append((line.source, "" if line is total else moved, *counts))
+    left_out = [f">{name.replace('conflict_dropped', 'lost conflict').capitalize()}" for name in names]
+    show_table(("Source", ">Db", ">Read", *left_out, ">Written"), rows, total=True)

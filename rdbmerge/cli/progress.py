@@ -1,0 +1,196 @@
+"""Progress on stderr: bars on a terminal, plain lines elsewhere, nothing with --quiet.
+
+Knows where work stands only by the values it is told.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import click
+
+from rdbmerge.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from rdbmerge.steps.pull_one import PullStatus
+
+_LINE_EVERY_S = 1.0
+_ENDS = ("pulled", "skipped", "failed")
+_DOING = {"connect": "connecting", "wait": "waiting for its snapshot", "transfer": "receiving", "check": "checking"}
+
+
+class BytesDone(Protocol):
+    """How far a phase of the work on files is."""
+
+    @property
+    def phase(self) -> str:
+        """What is being done."""
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes behind us."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes in all."""
+
+
+class Done(NamedTuple):
+    """A BytesDone."""
+
+    phase: str
+    done_bytes: int
+    total_bytes: int
+
+
+@contextmanager
+def pull_progress(quiet: bool) -> Iterator[Callable[[PullStatus], None] | None]:
+    """What to tell the states of sources to."""
+    if quiet:
+        yield None
+    elif not sys.stderr.isatty():
+        yield PullLines(lambda line: click.echo(line, err=True))
+    else:
+        with _rich_bars() as bars:
+            yield PullBars(bars)
+
+
+@contextmanager
+def bytes_progress(quiet: bool) -> Iterator[Callable[[BytesDone], None] | None]:
+    """What to tell phases of work on files to; on a terminal only, for it is short."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with _rich_bars() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(status: BytesDone) -> None:
+            if status.phase not in tasks:
+                tasks[status.phase] = bars.add_task(status.phase, doing="")
+            bars.update(tasks[status.phase], completed=status.done_bytes, total=status.total_bytes)
+
+        yield tell
+
+
+@contextmanager
+def sum_progress(quiet: bool, phase: str, files: Sequence[Path]) -> Iterator[Callable[[int], None] | None]:
+    """Like `bytes_progress` for work that tells, from several threads, how many bytes of `files` it has read more."""
+    with bytes_progress(quiet) as tell:
+        if tell is None:
+            yield None
+            return
+        total = sum(_size(path) for path in files)
+        lock, done = threading.Lock(), 0
+
+        def add(more_bytes: int) -> None:
+            nonlocal done
+            with lock:
+                done += more_bytes
+                tell(Done(phase, done, max(total, done)))
+
+        yield add
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.glob("*.rdb"))
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _rich_bars() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[doing]}", markup=False),
+        console=Console(stderr=True, highlight=False),
+        transient=True,
+    )
+
+
+class PullBars:
+    """A bar for each source that is at work; a line above the bars for each that has ended."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._phases: dict[str, str] = {}
+
+    def __call__(self, status: PullStatus) -> None:
+        """Show it."""
+        name = status.source
+        if status.phase in _ENDS:
+            if name in self._tasks:
+                self._bars.remove_task(self._tasks.pop(name))
+            self._bars.console.print(end_line(status), markup=False, highlight=False, soft_wrap=True)
+            return
+        changes: dict[str, Any] = {"doing": _DOING[status.phase]}
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=None, **changes)
+        elif self._phases.get(name) != status.phase and status.phase in ("transfer", "check"):
+            self._bars.reset(self._tasks[name])  # a new speed
+        self._phases[name] = status.phase
+        self._bars.update(self._tasks[name], completed=status.done_bytes, total=status.total_bytes, **changes)
+
+
+class PullLines:
+    """Lines: each change of a source's phase, and at most one a second while bytes come."""
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._phases: dict[str, str] = {}
+        self._began: dict[str, tuple[float, int]] = {}
+        self._next: dict[str, float] = {}
+
+    def __call__(self, status: PullStatus) -> None:
+        """Say it, if it is time to."""
+        name, now = status.source, self._clock()
+        if status.phase in _ENDS:
+            self._say(end_line(status))
+            return
+        if self._phases.get(name) != status.phase:
+            first = name not in self._phases
+            self._phases[name] = status.phase
+            self._began[name] = (now, status.done_bytes)
+            # Phases that pass in less than a second are not worth a line each.
+            if not first and now < self._next.get(name, now):
+                return
+        elif now < self._next.get(name, now):
+            return
+        self._next[name] = now + _LINE_EVERY_S
+        self._say(f"{name}: {_DOING[status.phase]}{self._amount(status, now)}")
+
+    def _amount(self, status: PullStatus, now: float) -> str:
+        if not status.done_bytes:
+            return ""
+        began, at = self._began[status.source]
+        text = f", {format_bytes(status.done_bytes)}"
+        if status.total_bytes:
+            text += f" of {format_bytes(status.total_bytes)}"
+        if now - began >= 1:
+            text += f", {format_bytes((status.done_bytes - at) / (now - began))}/s"
+        return text
+
+
+def end_line(status: PullStatus) -> str:
+    """How a source ended."""
+    if status.phase == "pulled":
+        why = f" ({status.text})" if status.text else ""
+        return f"{status.source}: pulled and checked, {format_bytes(status.done_bytes)}{why}"
+    if status.phase == "skipped":
+        return f"{status.source}: unchanged, not pulled again ({status.text})"
+    return f"{status.source}: FAILED"

@@ -1,0 +1,165 @@
+"""The options that say how a source is reached and how patient we are, and the sources that they make.
+
+The one reader of passwords: from a file, a prompt or RDBMERGE_PASSWORD; they go into `Source` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rdbmerge.cli.options import EXISTING, SECONDS, SIZE, Decorator, with_all
+from rdbmerge.errors import UsageError
+
+if TYPE_CHECKING:
+    from rdbmerge.replication.limits import PullLimits
+    from rdbmerge.replication.source import Source, SourceOptions
+
+_NAMED = re.compile(r"[\w.-]+\s*=")  # name=SOURCE
+PASSWORD_VARIABLE = "RDBMERGE_PASSWORD"  # noqa: S105 - its name
+
+_SOURCE: tuple[tuple[str, Decorator], ...] = (
+    (
+        "password",
+        click.option("--password", is_flag=True, help=f"Ask for the password. [else: {PASSWORD_VARIABLE}, if set]"),
+    ),
+    (
+        "password_file",
+        click.option("--password-file", type=EXISTING, metavar="FILE", help="Take the password from a file."),
+    ),
+    ("user", click.option("--user", metavar="NAME", help="ACL user (Redis 6.0 and later).")),
+    ("tls_ca", click.option("--tls-ca", metavar="FILE", help="Authority that a rediss:// source must show (PEM).")),
+    ("tls_cert", click.option("--tls-cert", metavar="FILE", help="Our certificate (PEM).")),
+    ("tls_key", click.option("--tls-key", metavar="FILE", help="Its key, without passphrase (PEM).")),
+    ("tls_sni", click.option("--tls-sni", metavar="NAME", help="The name in the source's certificate.")),
+    ("tls_insecure", click.option("--tls-insecure", is_flag=True, help="Do not check the source's certificate.")),
+    ("psync_command", click.option("--psync-command", metavar="NAME", help="PSYNC, where it is renamed.")),
+    ("sync_command", click.option("--sync-command", metavar="NAME", help="SYNC, where it is renamed.")),
+    ("replconf_command", click.option("--replconf-command", metavar="NAME", help="REPLCONF, where it is renamed.")),
+)
+
+_LIMITS: tuple[tuple[str, Decorator], ...] = (
+    ("max_bandwidth", click.option("--max-bandwidth", type=SIZE, help="Bytes a second, of all sources together.")),
+    (
+        "connect_timeout",
+        click.option("--connect-timeout", type=SECONDS, default="10s", show_default=True, help="For a connection."),
+    ),
+    (
+        "timeout",
+        click.option(
+            "--timeout", type=SECONDS, default="1m", show_default=True, help="Silence in the middle of a transfer."
+        ),
+    ),
+    (
+        "header_timeout",
+        click.option(
+            "--header-timeout",
+            type=SECONDS,
+            default="1h",
+            show_default=True,
+            help="How long a source may take to make its snapshot.",
+        ),
+    ),
+    (
+        "retry_for",
+        click.option(
+            "--retry-for",
+            type=SECONDS,
+            default="1m",
+            show_default=True,
+            help="Ask a source again that loads its data, or has lost its primary, for so long.",
+        ),
+    ),
+)
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options; the command gets `options` (of its sources) and `limits` instead of them."""
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> Any:
+        options = _source_options(**{name: values.pop(name) for name, _ in _SOURCE})
+        limits = _limits(**{name: values.pop(name) for name, _ in _LIMITS})
+        return command(options=options, limits=limits, **values)
+
+    return with_all(with_options, [option for _, option in (*_LIMITS, *_SOURCE)])
+
+
+def _source_options(*, password: bool, password_file: Path | None, user: str | None, **values: Any) -> SourceOptions:
+    options: SourceOptions = {}
+    secret = _password(password, password_file)
+    if secret is not None:
+        options["password"] = secret
+    if user is not None:
+        options["username"] = user
+    if values.pop("tls_insecure"):
+        options["tls_verify"] = False
+    options.update({name: value for name, value in values.items() if value is not None})  # type: ignore[typeddict-item]
+    return options
+
+
+def _password(ask: bool, file: Path | None) -> str | None:
+    if ask and file:
+        raise UsageError("--password and --password-file are both given", remedy="give one of them")
+    if ask:
+        return str(click.prompt("Password", hide_input=True, err=True))
+    if file is None:
+        return os.environ.get(PASSWORD_VARIABLE)
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"cannot read {file}: {reason}", remedy="give a file that holds the password") from error
+
+
+def _limits(
+    *, max_bandwidth: int | None, connect_timeout: float, timeout: float, header_timeout: float, retry_for: float
+) -> PullLimits:
+    from rdbmerge.replication.limits import BandwidthLimit, PullLimits
+
+    for option, seconds in (
+        ("--connect-timeout", connect_timeout), ("--timeout", timeout), ("--header-timeout", header_timeout),
+    ):  # fmt: skip
+        if seconds <= 0:
+            raise UsageError(f"{option}: must be more than 0", remedy="write it as 30s or 5m")
+    return PullLimits(
+        connect_timeout_s=connect_timeout,
+        reply_timeout_s=timeout,
+        header_timeout_s=header_timeout,
+        retry_for_s=max(0.0, retry_for),
+        limiter=None if max_bandwidth is None else BandwidthLimit(max_bandwidth),
+    )
+
+
+def parse_sources(arguments: Sequence[str], options: SourceOptions) -> list[Source]:
+    """The sources that the arguments name; `@file` (or `@-`) is a list with one a line."""
+    from rdbmerge.replication.source import Source
+    from rdbmerge.replication.source_list import read_sources
+
+    sources: list[Source] = []
+    for argument in arguments:
+        if argument.startswith("@"):
+            lines, origin = _lines(argument[1:])
+            sources += read_sources(lines, variables=os.environ, origin=origin, **options)
+        elif _NAMED.match(argument):
+            sources += read_sources([argument], variables=os.environ, origin="argument", **options)
+        else:
+            sources.append(Source.parse(argument, **options))
+    return sources
+
+
+def _lines(name: str) -> tuple[list[str], str]:
+    try:
+        if name == "-":
+            return sys.stdin.read().splitlines(), "standard input"
+        return Path(name).read_text(encoding="utf-8").splitlines(), name
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"cannot read the list of sources {name!r}: {reason}", remedy="check the path") from error
