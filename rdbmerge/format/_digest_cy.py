@@ -62,7 +62,9 @@ def _shifted(expire_at_ms: cython.longlong, ttl_offset_ms: cython.longlong) -> c
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def _facts(kind: cython.int, flag: cython.int, expire_at_ms: cython.longlong, hint: cython.longlong) -> cython.ulonglong:
+def _facts(
+    kind: cython.int, flag: cython.int, expire_at_ms: cython.longlong, hint: cython.longlong
+) -> cython.ulonglong:
     """Type, expiry and hint in 64 bits."""
     h: cython.ulonglong = kind
     if flag & (_HAS_IDLE | _HAS_FREQ):
@@ -91,8 +93,11 @@ def _lane_b(key: cython.ulonglong, facts: cython.ulonglong, value: cython.ulongl
 @cython.nogil
 @cython.exceptval(check=False)
 def _key_hash(
-    p: cython.p_const_uchar, start: cython.Py_ssize_t, size: cython.Py_ssize_t,
-    prefix: cython.p_const_uchar, prefix_len: cython.Py_ssize_t,
+    p: cython.p_const_uchar,
+    start: cython.Py_ssize_t,
+    size: cython.Py_ssize_t,
+    prefix: cython.p_const_uchar,
+    prefix_len: cython.Py_ssize_t,
 ) -> cython.ulonglong:
     """Of the key behind `prefix`; of the whole key, in another way, if it does not start with it."""
     if prefix_len == 0:
@@ -136,6 +141,12 @@ def digest_rows(
         q = cython.address(prefix[0]) if prefix_len else cython.NULL
     else:
         p, q = view, prefix
+        # Whole columns as Python's own integers: those of NumPy overflow, and each costs more than the sum it enters.
+        types, flags, expire_at_ms, hints, key_len, value_start, ends, left_out = (
+            column[:rows].tolist()
+            for column in (types, flags, expire_at_ms, hints, key_len, value_start, ends, left_out)
+        )
+        hash_column, key_hash = key_hash, key_hash[:rows].tolist()
     sum_a: cython.ulonglong = 0
     sum_b: cython.ulonglong = 0
     key: cython.ulonglong
@@ -155,12 +166,18 @@ def digest_rows(
             facts = _facts(types[row], flags[row], _shifted(expire_at_ms[row], ttl_offset_ms), hints[row])
             sum_a = (sum_a + _lane_a(key, facts, value)) & _MASK
             sum_b = (sum_b + _lane_b(key, facts, value)) & _MASK
+    if not cython.compiled:
+        hash_column[:rows] = key_hash
     return sum_a, sum_b
 
 
 def digest_one(
-    key: cython.ulonglong, value: cython.ulonglong, kind: cython.int, flag: cython.int,
-    expire_at_ms: cython.longlong, hint: cython.longlong,
+    key: cython.ulonglong,
+    value: cython.ulonglong,
+    kind: cython.int,
+    flag: cython.int,
+    expire_at_ms: cython.longlong,
+    hint: cython.longlong,
 ) -> tuple[int, int]:
     """The two numbers of one entry whose value was hashed elsewhere; its expiry is already shifted."""
     facts: cython.ulonglong = _facts(kind, flag, expire_at_ms, hint)
@@ -200,8 +217,13 @@ def same_spans(
 
 
 def _same_interpreted(
-    view: memoryview, starts: Sequence[int], ends: Sequence[int],
-    other_view: memoryview, other_starts: Sequence[int], other_ends: Sequence[int], same: memoryview,
+    view: memoryview,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    other_view: memoryview,
+    other_starts: Sequence[int],
+    other_ends: Sequence[int],
+    same: memoryview,
 ) -> None:
     for i in range(len(same)):
         same[i] = view[starts[i] : ends[i]] == other_view[other_starts[i] : other_ends[i]]

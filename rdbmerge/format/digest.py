@@ -61,6 +61,7 @@ class Reading:
     ttl_offset_ms: int = 0  # added to every expiry
     fields_dead_before_ms: int | None = None  # hash fields that expired before this do not count
     key_prefix: bytes = _NO_PREFIX  # that keys have in this file and do not count
+    as_it_stands: bool = False  # expiries of fields count as they are, be they outside what may be written
 
     def field_types(self) -> Rows:
         """256 cells, 1 for value types whose fields have expiries."""
@@ -118,7 +119,8 @@ def _special(view: memoryview, columns: Columns, row: int, reading: Reading) -> 
     else:
         value = xxh64_of(view[start:end], key)
     if flags & codes.HAS_META:
-        value = mixed(value ^ xxh64_of(key_metadata(view, columns, row), key))
+        meta = key_metadata(view, int(columns.entry_start[row]), int(columns.key_start[row]))
+        value = mixed(value ^ xxh64_of(meta, key))
     expire_at_ms = shifted(int(columns.expire_at_ms[row]), reading.ttl_offset_ms)
     a, b = digest_one(key, value, number, flags, expire_at_ms, int(columns.hint[row]))
     return int(a), int(b)
@@ -138,16 +140,16 @@ def live_fields(held: list[fields.Field], shape: int, reading: Reading) -> list[
     found = []
     for field in held:
         at_ms = field.expire_at_ms
-        if at_ms is None:
-            found.append((codes.NO_EXPIRY, field.raw))
+        if at_ms is None or reading.as_it_stands:
+            found.append((codes.NO_EXPIRY if at_ms is None else at_ms, field.raw))
         elif dead_before_ms is None or at_ms >= dead_before_ms:
             found.append((max(codes.FIRST_EXPIRY_MS, min(at_ms + reading.ttl_offset_ms, latest_ms)), field.raw))
     return found
 
 
-def key_metadata(view: memoryview, columns: Columns, row: int) -> memoryview:
-    """The bytes of the metadata record of a row that has one: it stands directly before the type."""
-    pos, stop = int(columns.entry_start[row]), int(columns.key_start[row]) - 1
+def key_metadata(view: memoryview, entry_start: int, key_start: int) -> memoryview:
+    """The bytes of the metadata record of an entry that has one: it stands directly before the type."""
+    pos, stop = entry_start, key_start - 1
     while view[pos] != codes.OP_KEY_META:
         opcode = view[pos]
         pos = read_length(view, pos + 1)[1] if opcode == codes.OP_IDLE else pos + _EXPIRY_BYTES[opcode]

@@ -1,1 +1,1 @@
-"""A second opinion on a merged file. Never asks the code that wrote it."""
+"""A second opinion on a merged RDB, by code that does not share the writer."""

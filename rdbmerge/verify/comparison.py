@@ -1,0 +1,225 @@
+"""What differs between an entry of a source and the entry of the merged file that should be it.
+
+Compares bytes, not hashes. Values are never shown: only their sizes, and where they begin to differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdbmerge.format import codes, fields
+from rdbmerge.format.core import same_spans
+from rdbmerge.format.digest import Reading, key_metadata, live_fields
+from rdbmerge.snapshot.segment import Segment
+from rdbmerge.units import escape_key, format_instant
+from rdbmerge.verify import entries
+from rdbmerge.verify.entries import Entries
+from rdbmerge.verify.expectation import Line
+from rdbmerge.verify.origin import EXPECTED, VERDICT_WORDS
+from rdbmerge.verify.report import Difference
+
+if TYPE_CHECKING:
+    from rdbmerge.verify.report import DifferenceKind
+
+Note = Callable[[Difference], None]
+Mask = NDArray[np.bool_]
+
+_HINTS = codes.HAS_IDLE | codes.HAS_FREQ
+_LOST_WORDS = "lost a conflict to another source"
+
+
+class Comparison:
+    """Compares entries of the lines (`origin` of an entry is the place of its line) with entries of the merged file."""
+
+    def __init__(self, merged: Segment, reading: Reading, lines: Sequence[Line]) -> None:
+        self.merged = merged
+        self.reading = reading
+        self.lines = lines
+        self.field_types = reading.field_types() != 0
+
+    def expected_key(self, entry: Entries) -> bytes:
+        """The key an entry of a source should have in the merged file."""
+        return self.reading.key_prefix + entries.key_of(self._view(entry), entry)
+
+    def found_key(self, entry: Entries) -> bytes:
+        """The key of an entry of the merged file."""
+        return entries.key_of(self.merged.view, entry)
+
+    def _view(self, entry: Entries) -> memoryview:
+        return self.lines[int(entry["origin"])].origin.segment.view
+
+    def same_keys(self, expected: Entries, found: Entries) -> Mask:
+        """Whether the keys of pairs are really equal, and their dbs."""
+        prefix = self.reading.key_prefix
+        encoded = ((expected["flags"] | found["flags"]) & codes.KEY_ENCODED) != 0
+        same: Mask = (expected["db"] == found["db"]) & (encoded | (found["key_len"] >= len(prefix)))
+        for place, rows in self._by_line(expected, same & ~encoded):
+            ours, theirs = expected[rows], found[rows]
+            view = self.lines[place].origin.segment.view
+            starts = theirs["value"] - theirs["key_len"]
+            same[rows] &= spans_equal(
+                view,
+                ours["value"] - ours["key_len"],
+                ours["value"],
+                self.merged.view,
+                starts + len(prefix),
+                theirs["value"],
+            )
+            if prefix:
+                zeros = np.zeros(len(rows), np.int64)
+                same[rows] &= spans_equal(
+                    self.merged.view, starts, starts + len(prefix), memoryview(prefix), zeros, zeros + len(prefix)
+                )
+        for row in np.flatnonzero(same & encoded).tolist():
+            same[row] = self.expected_key(expected[row]) == self.found_key(found[row])
+        return same
+
+    def _by_line(self, expected: Entries, among: Mask) -> list[tuple[int, NDArray[np.intp]]]:
+        return [
+            (place, rows)
+            for place in np.unique(expected["origin"]).tolist()
+            if len(rows := np.flatnonzero(among & (expected["origin"] == place)))
+        ]
+
+    def compare(self, expected: Entries, found: Entries, note: Note) -> None:
+        """Note every difference between pairs of one key."""
+        for place, rows in self._by_line(expected, np.ones(len(expected), bool)):
+            self._compare_line(self.lines[place], expected[rows], found[rows], note)
+
+    def _compare_line(self, line: Line, ours: Entries, theirs: Entries, note: Note) -> None:
+        types = line.origin.segment.dialect.types
+        other_type = ours["type"] != theirs["type"]
+        for row in np.flatnonzero(other_type).tolist():
+            texts = types[int(ours["type"][row])].name, self._type_name(theirs[row])
+            self._note(note, "type", line, theirs[row], *texts)
+        wanted = shifted_all(ours["expire"], line.origin.times.ttl_offset_ms)
+        for row in np.flatnonzero(wanted != theirs["expire"]).tolist():
+            texts = _instant(int(wanted[row])), _instant(int(theirs["expire"][row]))
+            self._note(note, "expiry", line, theirs[row], *texts)
+        other_hint = ((ours["flags"] ^ theirs["flags"]) & _HINTS) != 0
+        for row in np.flatnonzero(other_hint | (ours["hint"] != theirs["hint"])).tolist():
+            self._note(note, "hint", line, theirs[row], _hint(ours[row]), _hint(theirs[row]))
+        meta = ((ours["flags"] | theirs["flags"]) & codes.HAS_META) != 0
+        for row in np.flatnonzero(meta).tolist():
+            if _metadata(line.origin.segment.view, ours[row]) != _metadata(self.merged.view, theirs[row]):
+                self._note(note, "metadata", line, theirs[row], "the source's key metadata", "other key metadata")
+        by_field = self.field_types[theirs["type"]] & ~other_type
+        plain = np.flatnonzero(~by_field & ~other_type)
+        same = spans_equal(
+            line.origin.segment.view, ours["value"][plain], ours["end"][plain],
+            self.merged.view, theirs["value"][plain], theirs["end"][plain],
+        )  # fmt: skip
+        for row in plain[~same].tolist():
+            self._note(note, "value", line, theirs[row], *self._values(line, ours[row], theirs[row]))
+        for row in np.flatnonzero(by_field).tolist():
+            self._compare_fields(line, ours[row], theirs[row], note)
+
+    def _compare_fields(self, line: Line, ours: Entries, theirs: Entries, note: Note) -> None:
+        origin = line.origin
+        shape = origin.segment.dialect.types[int(ours["type"])].shape
+        held = fields.read_fields(origin.segment.view, shape, int(ours["value"]), int(ours["end"]))
+        wanted = sorted(live_fields(held, shape, origin.reading), key=lambda item: item[::-1])
+        held = fields.read_fields(self.merged.view, shape, int(theirs["value"]), int(theirs["end"]))
+        there = sorted(live_fields(held, shape, self.reading), key=lambda item: item[::-1])
+        if wanted == there:
+            return
+        if [raw for _, raw in wanted] != [raw for _, raw in there]:
+            texts = f"{len(wanted):,} fields", f"{len(there):,} fields, not the same names and values"
+            self._note(note, "field", line, theirs, *texts)
+            return
+        wrong = [(a, b) for (a, _), (b, _) in zip(wanted, there, strict=True) if a != b]
+        first = f"{len(wrong):,} of {len(wanted):,} field expiries differ; first: "
+        self._note(note, "field", line, theirs, first + _instant(wrong[0][0]), _instant(wrong[0][1]))
+
+    def name_missing(self, missing: Entries, unexpected: Entries, note: Note) -> None:
+        """Note expected entries that the merged file does not hold, and where it holds their keys instead."""
+        elsewhere = {int(entry["hash"]): int(entry["db"]) for entry in unexpected}
+        for entry in missing:
+            line = self.lines[int(entry["origin"])]
+            db = elsewhere.get(int(entry["hash"]))
+            found = "nothing" if db is None or db == int(entry["db"]) else f"nothing; the key is in db {db}"
+            note(
+                _difference("missing", int(entry["db"]), self.expected_key(entry), line.origin.name, "the entry", found)
+            )
+
+    def name_unexpected(self, unexpected: Entries, ours: Entries, note: Note) -> None:
+        """Note entries of the merged file that should not be there, and why not."""
+        related = ours[np.isin(ours["hash"], unexpected["hash"])]
+        known: dict[int, list[Entries]] = {}
+        for entry in related:
+            known.setdefault(int(entry["hash"]), []).append(entry)
+        for entry in unexpected:
+            source, why = self._why_not(entry, known.get(int(entry["hash"]), ()))
+            note(_difference("unexpected", int(entry["db"]), self.found_key(entry), source, why, "the entry"))
+
+    def _why_not(self, entry: Entries, candidates: Sequence[Entries]) -> tuple[str | None, str]:
+        for other in sorted(candidates, key=lambda other: int(other["db"]) != int(entry["db"])):
+            if self.expected_key(other) != self.found_key(entry):
+                continue
+            name, verdict = self.lines[int(other["origin"])].origin.name, int(other["verdict"])
+            if int(other["db"]) != int(entry["db"]):
+                return name, f"nothing here: it belongs in db {int(other['db'])}"
+            if verdict == EXPECTED:
+                return name, "the key once"
+            return name, f"nothing: {VERDICT_WORDS.get(verdict, _LOST_WORDS)}"
+        return None, "nothing: no source has this key"
+
+    def _values(self, line: Line, ours: Entries, theirs: Entries) -> tuple[str, str]:
+        a = line.origin.segment.view[int(ours["value"]) : int(ours["end"])]
+        b = self.merged.view[int(theirs["value"]) : int(theirs["end"])]
+        size = min(len(a), len(b))
+        differs = np.flatnonzero(np.frombuffer(a[:size], np.uint8) != np.frombuffer(b[:size], np.uint8))
+        at = int(differs[0]) if len(differs) else size
+        return f"{len(a):,} bytes", f"{len(b):,} bytes, other from byte {at:,} of the value on"
+
+    def _type_name(self, entry: Entries) -> str:
+        return self.merged.dialect.types[int(entry["type"])].name
+
+    def _note(self, note: Note, kind: DifferenceKind, line: Line, entry: Entries, expected: str, found: str) -> None:
+        note(_difference(kind, int(entry["db"]), self.found_key(entry), line.origin.name, expected, found))
+
+
+def _difference(kind: DifferenceKind, db: int, key: bytes, source: str | None, expected: str, found: str) -> Difference:
+    return Difference(
+        kind=kind, db=db, key=escape_key(key), key_base64=key, source=source, expected=expected, found=found
+    )
+
+
+def spans_equal(
+    view: memoryview, starts: NDArray[np.int64], ends: NDArray[np.int64],
+    other: memoryview, other_starts: NDArray[np.int64], other_ends: NDArray[np.int64],
+) -> Mask:  # fmt: skip
+    """Whether spans of one file hold the bytes of spans of another."""
+    same = np.zeros(len(starts), np.bool_)
+    columns = [np.ascontiguousarray(column, np.int64) for column in (starts, ends, other_starts, other_ends)]
+    same_spans(view, columns[0], columns[1], other, columns[2], columns[3], same.view(np.uint8))
+    return same
+
+
+def shifted_all(expire_at_ms: NDArray[np.int64], ttl_offset_ms: int) -> NDArray[np.int64]:
+    """Expiries moved by an offset, those that are none left alone."""
+    expire_at_ms = np.ascontiguousarray(expire_at_ms)
+    moved = np.clip(expire_at_ms, -codes.LATEST_EXPIRY_MS, codes.LATEST_EXPIRY_MS) + ttl_offset_ms
+    moved = np.clip(moved, codes.FIRST_EXPIRY_MS, codes.LATEST_EXPIRY_MS)
+    return np.where(expire_at_ms == codes.NO_EXPIRY, expire_at_ms, moved)
+
+
+def _instant(at_ms: int) -> str:
+    return "never" if at_ms == codes.NO_EXPIRY else f"{at_ms} ms ({format_instant(at_ms)})"
+
+
+def _hint(entry: Entries) -> str:
+    flags = int(entry["flags"])
+    if not flags & _HINTS:
+        return "none"
+    return f"{'idle s' if flags & codes.HAS_IDLE else 'frequency'} {int(entry['hint'])}"
+
+
+def _metadata(view: memoryview, entry: Entries) -> bytes:
+    if not int(entry["flags"]) & codes.HAS_META:
+        return b""
+    return bytes(key_metadata(view, int(entry["entry"]), int(entry["key"])))

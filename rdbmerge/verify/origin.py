@@ -1,0 +1,120 @@
+"""A source as verification sees it: its facts, its times, and what the rules say about each of its entries.
+
+Reads the meaning of the rules from their description alone (`plan.model`), so that a slip of the planner shows.
+Reasons in their order: not chosen (or an empty collection), else dead at the snapshot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdbmerge.format import codes, fields
+from rdbmerge.format.columns import Columns
+from rdbmerge.format.digest import Reading
+from rdbmerge.format.values import Logical
+from rdbmerge.plan.model import Rules
+from rdbmerge.snapshot.index import Index
+from rdbmerge.snapshot.manifest import SnapshotTimeFrom
+from rdbmerge.snapshot.segment import Segment
+from rdbmerge.verify.globs import key_test
+
+EXPECTED, FILTERED, EXPIRED = 0, 1, 2
+VERDICT_WORDS = {FILTERED: "left out by the filters", EXPIRED: "dead when its snapshot was taken"}
+
+Verdicts = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a source's snapshot was taken, how that is known, and the offset its expiries get."""
+
+    snapshot_at_ms: int
+    snapshot_at_from: SnapshotTimeFrom
+    ttl_offset_ms: int
+
+
+def offset_of(rules: Rules, snapshot_at_ms: int) -> int:
+    """What is added to every expiry of a source with that snapshot time."""
+    if rules.ttl_freeze_until_ms is None:
+        return rules.ttl_offset_ms
+    return rules.ttl_offset_ms + rules.ttl_freeze_until_ms - snapshot_at_ms
+
+
+class Origin:
+    """One source under the rules. `number` is its place in the order of precedence."""
+
+    def __init__(self, number: int, segment: Segment, index: Index, rules: Rules, times: Times) -> None:
+        self.number = number
+        self.segment = segment
+        self.index = index
+        self.rules = rules
+        self.times = times
+        self.dead_before_ms = times.snapshot_at_ms if rules.drop_expired else None
+        self.reading = Reading(
+            dialect=segment.dialect,
+            ttl_offset_ms=times.ttl_offset_ms,
+            fields_dead_before_ms=self.dead_before_ms,
+        )
+        self.field_types = self.reading.field_types()
+        self._include = [key_test(pattern) for pattern in rules.include_keys]
+        self._exclude = [key_test(pattern) for pattern in rules.exclude_keys]
+        self._wrong_type = self._types_not_chosen()
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.segment.name
+
+    def takes_db(self, db: int) -> bool:
+        """Whether entries of a source db are chosen at all."""
+        return self.rules.dbs is None or db in self.rules.dbs
+
+    def target_of(self, db: int) -> int:
+        """The db of the merged file that a source db goes to."""
+        return self.rules.db_map.get(db, db)
+
+    def _types_not_chosen(self) -> Verdicts:
+        cells = np.zeros(256, np.uint8)
+        if self.rules.types is not None:
+            wanted = {name.lower() for name in self.rules.types}
+            for number, row in self.segment.dialect.types.items():
+                cells[number] = Logical(row.logical).name.lower() not in wanted
+        return cells
+
+    def verdicts(self, columns: Columns) -> Verdicts:
+        """EXPECTED, FILTERED or EXPIRED for each row of a batch. Raises FormatError for a damaged key or field."""
+        rows = columns.rows
+        if not self.takes_db(columns.db):
+            return np.full(rows, FILTERED, np.uint8)
+        out = np.zeros(rows, np.uint8)
+        if self.dead_before_ms is not None:
+            at_ms = columns.expire_at_ms[:rows]
+            out[(at_ms < self.dead_before_ms) & (at_ms != codes.NO_EXPIRY)] = EXPIRED
+            self._dead_by_fields(columns, out, self.dead_before_ms)
+        out[(columns.flags[:rows] & codes.EMPTY) != 0] = FILTERED
+        if self.rules.types is not None:
+            out[self._wrong_type[columns.type[:rows]] != 0] = FILTERED
+        if self._include or self._exclude:
+            for row in np.flatnonzero(out != FILTERED).tolist():
+                if not self._chosen(columns.key(self.segment.view, row)):
+                    out[row] = FILTERED
+        return out
+
+    def _dead_by_fields(self, columns: Columns, out: Verdicts, dead_before_ms: int) -> None:
+        """A hash none of whose fields was alive is as dead as a key."""
+        for row in np.flatnonzero((self.field_types[columns.type[: columns.rows]] != 0) & (out == EXPECTED)).tolist():
+            shape = self.segment.dialect.types[int(columns.type[row])].shape
+            start, end = int(columns.value_start[row]), int(columns.end[row])
+            for field in fields.read_fields(self.segment.view, shape, start, end):
+                if field.expire_at_ms is None or field.expire_at_ms >= dead_before_ms:
+                    break
+            else:
+                out[row] = EXPIRED
+
+    def _chosen(self, key: bytes) -> bool:
+        if any(test(key) for test in self._exclude):
+            return False
+        return not self._include or any(test(key) for test in self._include)

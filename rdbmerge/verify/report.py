@@ -1,0 +1,141 @@
+"""The report of a verification: what was compared, what was found, and what each check does and does not prove.
+
+Values only; its JSON schema is published beside it (`report.schema.json`).
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+REPORT_FORMAT = 1
+SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
+
+
+class Level(StrEnum):
+    """How much is compared."""
+
+    COUNTS = "counts"
+    DIGEST = "digest"
+    FULL = "full"
+
+
+class Witness(StrEnum):
+    """Who else is asked."""
+
+    RDBTOOLS = "rdbtools"
+    SERVER = "server"
+    NONE = "none"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Check(_Model):
+    """One question and its answer."""
+
+    name: str
+    ok: bool | None = Field(description="null: the question could not be asked.")
+    proves: str = Field(description="What the check proves when it is ok.")
+    does_not_prove: str = Field(description="What it says nothing about.")
+    detail: str = Field("", description="What was found; for a failed check, what is wrong.")
+
+
+DifferenceKind = Literal["missing", "unexpected", "type", "value", "expiry", "hint", "metadata", "field"]
+
+
+class Difference(_Model):
+    """One entry that is not in the merged file as it should be."""
+
+    kind: DifferenceKind
+    db: int = Field(description="In the merged file.")
+    key: str = Field(description="Escaped, with its prefix.")
+    key_base64: bytes
+    source: str | None = Field(description="The source the entry comes from; null when no source has it.")
+    expected: str
+    found: str
+
+
+class MergedFile(_Model):
+    """The file that was verified."""
+
+    path: str
+    size_bytes: int
+    magic: str
+    crc64: str = Field(description="Hex; of all bytes before the footer, as computed here.")
+
+
+class SourceFile(_Model):
+    """A source it was compared with."""
+
+    name: str
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    magic: str
+    crc64: str
+    snapshot_at_ms: int
+    snapshot_at_from: str
+    ttl_offset_ms: int
+
+
+class AccountLine(_Model):
+    """What should have become of the entries of one source's db, by this program's second reading of the rules."""
+
+    source: str
+    db: int
+    target_db: int
+    read: int
+    expected: int = Field(description="Entries that must be in the merged file.")
+    expired: int
+    filtered: int
+    conflict_dropped: int
+    found: int | None = Field(description="Of the expected, those in the merged file; null: not told apart.")
+
+
+class TargetDbLine(_Model):
+    """One db of the merged file."""
+
+    db: int
+    expected_keys: int
+    found_keys: int
+    expected_expires: int
+    found_expires: int
+    expected_digest: str | None = Field(description="Hex, 128 bits; null at level counts.")
+    found_digest: str | None
+
+
+class VerifyReport(_Model):
+    """The whole report."""
+
+    report_format: int = REPORT_FORMAT
+    rdbmerge_version: str
+    verdict: Literal["passed", "failed"]
+    verified_at_ms: int
+    level: Level
+    witness: Witness
+    merged: MergedFile
+    plan: str | None = Field(description="Path of the plan it was compared with; null when the rules were given.")
+    sources: list[SourceFile]
+    ledger: list[AccountLine]
+    dbs: list[TargetDbLine]
+    checks: list[Check]
+    differences: list[Difference] = Field(description="The first of them, by kind and key.")
+    differences_total: int
+    warnings: list[str]
+    durations_s: dict[str, float]
+
+    @property
+    def failed_checks(self) -> list[Check]:
+        """The checks that are not ok."""
+        return [check for check in self.checks if check.ok is False]
+
+
+def schema_text() -> str:
+    """The JSON schema of the report, as published."""
+    return json.dumps(VerifyReport.model_json_schema(mode="serialization"), indent=2) + "\n"
