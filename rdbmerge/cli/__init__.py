@@ -39,19 +39,24 @@ class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of their use
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
-        extra["standalone_mode"] = False
+    def invoke(self, ctx: click.Context) -> Any:
         try:
-            code = super().main(args=args, prog_name=prog_name, **extra)
+            result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader has gone: `rdbmerge inspect ... | head`. Not even Python's own flush at exit may complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
+            return 0
+        return result
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args=args, prog_name=prog_name, **extra)
         except (KeyboardInterrupt, click.Abort):
             code = _show(StoppedError("interrupted; nothing unfinished was left behind"))
         except click.ClickException as error:
-            code = _show(_as_usage_error(error))
+            code = _show_usage(error)
         except RdbMergeError as error:
             code = _show(error)
         except Exception as error:  # noqa: BLE001 - the last resort, and the only one
@@ -59,13 +64,18 @@ class _Group(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _as_usage_error(error: click.ClickException) -> UsageError:
+def _show_usage(error: click.ClickException) -> int:
+    """Click's own refusals in our words; a command without arguments shows its help."""
     context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context:
+        click.echo(context.get_help(), err=True)
+        return UsageError.exit_code
     remedy = f"{context.command_path} --help" if context else ""
+    message = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.possibilities:
-        remedy = f"{' or '.join(sorted(error.possibilities))}; all options: {remedy}"
-    message = error.format_message().rstrip(".")
-    return UsageError(message[:1].lower() + message[1:], remedy=remedy)
+        message, remedy = error.message, f"{' or '.join(sorted(error.possibilities))}; all options: {remedy}"
+    message = message.rstrip(".")
+    return _show(UsageError(message[:1].lower() + message[1:], remedy=remedy))
 
 
 def _show(error: RdbMergeError) -> int:

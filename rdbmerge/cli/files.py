@@ -11,6 +11,8 @@ def refuse_existing_files(*paths: Path | None, force: bool) -> None:
     """Raise UsageError for a file that exists (unless `force`), or whose folder is not there; before any work."""
     named = [path for path in paths if path is not None]
     for path in named:
+        if path == Path("-"):
+            raise UsageError("an output cannot go to standard output", remedy="give the name of a file")
         if path.is_dir():
             raise UsageError(f"{path} is a folder", remedy="give the name of a file")
         if path.exists() and not force:

@@ -19,7 +19,7 @@ from rdbmerge.cli.options import (
     report_option,
     rules_options,
 )
-from rdbmerge.cli.output import say, show_ledger, show_table, talk, warn
+from rdbmerge.cli.output import say, show_ledger, show_table, spent, talk, warn
 from rdbmerge.cli.progress import bytes_progress
 from rdbmerge.cli.stopping import stoppable, stopping
 from rdbmerge.errors import UsageError
@@ -103,7 +103,7 @@ def _take_plan(plan: Plan, plan_file: Path | None) -> None:
     """Show and save it, before a byte is written."""
     write_json(plan_file, plan.model_dump_json(indent=2))
     show_table(
-        ("Source", "Version", "Snapshot taken", "by", "TTL offset", ">Size"),
+        ("Source", "Version", "Snapshot taken", "Known by", "TTL offset", ">Size"),
         [
             (
                 source.name,
@@ -145,4 +145,4 @@ def _show_end(report: MergeReport, output: Path | None) -> None:
     say(f"{output}: {size}, CRC-64 {report.output.crc64}")
     if report.conflicts_file:
         talk(f"The conflicts are listed in {report.conflicts_file}")
-    talk(f"Scanned and planned in {report.plan_s:.1f} s, written in {report.write_s or 0:.1f} s")
+    talk(f"Scanned and planned in {spent(report.plan_s)}, written in {spent(report.write_s or 0)}")

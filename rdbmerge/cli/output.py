@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rdbmerge.errors import RdbMergeError
+from rdbmerge.units import format_duration_ms
 
 if TYPE_CHECKING:
     from rdbmerge.ledger import Ledger
@@ -57,17 +57,18 @@ def warn(text: str) -> None:
     click.echo(f"Warning: {text}", err=True)
 
 
+def spent(seconds: float) -> str:
+    """Time for people: `12 ms`, `3.4 s`, `5m12s`."""
+    if seconds < 1:
+        return f"{seconds * 1_000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else format_duration_ms(round(seconds) * 1_000)
+
+
 def show_failure(message: str, remedy: str) -> None:
     """A failure that did not end the command, in the words of one that does."""
     click.echo(f"Error: {message}", err=True)
     if remedy:
         click.echo(f"Try:   {remedy}", err=True)
-
-
-def failed_with(error: RdbMergeError) -> int:
-    """Show a failure; its exit code."""
-    show_failure(str(error), error.remedy)
-    return error.exit_code
 
 
 def show_ledger(ledger: Ledger) -> None:

@@ -10,11 +10,11 @@ import click
 
 from rdbmerge.cli.files import refuse_existing_files, write_json
 from rdbmerge.cli.options import EXISTING, quiet_option, report_option
-from rdbmerge.cli.output import show_failure, show_table, talk, warn
+from rdbmerge.cli.output import show_failure, show_table, spent, talk, warn
 from rdbmerge.cli.progress import pull_progress
 from rdbmerge.cli.source_options import parse_sources, source_options
 from rdbmerge.cli.stopping import stoppable
-from rdbmerge.units import format_bytes, format_duration_ms, format_instant
+from rdbmerge.units import format_bytes, format_instant
 
 if TYPE_CHECKING:
     from rdbmerge.replication.limits import PullLimits
@@ -130,5 +130,5 @@ def _summary(report: PullReport) -> str:
     return (
         f"{counts['pulled']} pulled, {counts['skipped']} unchanged, {counts['failed']} failed:"
         f" {keys:,} keys, {format_bytes(size)} in {report.folder}"
-        f" ({format_duration_ms(max(1, round(report.duration_s)) * 1_000)}){again}"
+        f" ({spent(report.duration_s)}){again}"
     )

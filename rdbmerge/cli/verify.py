@@ -18,7 +18,7 @@ from rdbmerge.cli.options import (
     report_option,
     rules_options,
 )
-from rdbmerge.cli.output import say, show_table, talk, warn
+from rdbmerge.cli.output import say, show_table, spent, talk, warn
 from rdbmerge.cli.progress import sum_progress
 from rdbmerge.cli.stopping import stoppable, stopping
 from rdbmerge.errors import VerifyError
@@ -127,7 +127,7 @@ def _show(report: VerifyReport) -> None:
     say()
     failed = ", ".join(check.name for check in report.failed_checks)
     say(f"{report.merged.path}: {report.verdict.upper()}{f' ({failed})' if failed else ''}")
-    talk(f"Verified at level {report.level.value} in {sum(report.durations_s.values()):.1f} s")
+    talk(f"Verified at level {report.level.value} in {spent(sum(report.durations_s.values()))}")
 
 
 def _same(expected: str | None, found: str | None) -> str:

@@ -127,4 +127,4 @@ def disk_error(folder: Path, error: OSError) -> DiskError:
         return DiskError(f"cannot write to {folder}: {error.strerror}", remedy="choose a folder you may write to")
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return DiskError(f"{folder} is not a folder", remedy="choose another name for the folder")
-    return DiskError(f"cannot write to {folder}: {error.strerror}", remedy="check the disk")
+    return DiskError(f"cannot write to {folder}: {error.strerror}", remedy="choose another folder, or check its disk")

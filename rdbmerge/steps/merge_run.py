@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rdbmerge import __version__
+from rdbmerge.errors import ConflictError
 from rdbmerge.ledger import Ledger
 from rdbmerge.plan.model import Plan, Rules, TargetDb
 from rdbmerge.snapshot.manifest import Manifest
@@ -87,7 +89,10 @@ def run_merge(
         refuse_existing(output, force)
     listed = conflicts_path(output) if output is not None and writes else None
     started_s = time.monotonic()
-    with planned_merge(sources, rules, now_ms=now_ms, jobs=jobs, conflicts_to=listed, progress=progress) as planned:
+    with (
+        _naming_list(listed),
+        planned_merge(sources, rules, now_ms=now_ms, jobs=jobs, conflicts_to=listed, progress=progress) as planned,
+    ):
         report = _report(planned.plan, listed, now_ms, time.monotonic() - started_s)
         if on_plan:
             on_plan(planned.plan)
@@ -96,6 +101,17 @@ def run_merge(
             report.output = write_merge(planned, output, jobs=jobs, force=force, progress=progress, stop=stop)
             report.write_s = round(time.monotonic() - started_s, 3)
     return report
+
+
+@contextmanager
+def _naming_list(listed: Path | None) -> Iterator[None]:
+    """Say with a conflict where all of them are listed."""
+    try:
+        yield
+    except ConflictError as error:
+        if listed is None or not listed.exists():
+            raise
+        raise ConflictError(f"{error}\n  all of them are listed in {listed}", remedy=error.remedy) from None
 
 
 def _report(plan: Plan, listed: Path | None, now_ms: int, plan_s: float) -> MergeReport:

@@ -220,7 +220,7 @@ def _one(source: Source, tools: PullTools, force: bool, received: Callable[[], N
 
 def _failed(source: Source, tools: PullTools, error: RdbMergeError) -> SourceOutcome:
     final = tools.folder.final_path(source.name)
-    message = str(error) if source.name in str(error) else f"{source.name}: {error}"
+    message = str(error) if source.name in str(error) or source.address in str(error) else f"{source.name}: {error}"
     warnings = [f"{final.name} of an earlier pull is still there; it is not new"] if final.exists() else []
     tools.tell(PullStatus(source.name, "failed", text=message))
     return SourceOutcome(
