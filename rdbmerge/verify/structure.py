@@ -59,6 +59,7 @@ class DbFound:
     keys: int = 0
     expires: int = 0
     expiry_sum_ms: int = 0
+    last_expiry_ms: int = 0
     types: dict[int, int] = field(default_factory=dict)  # value type -> keys
     resized: list[tuple[int, int]] = field(default_factory=list)  # what each RESIZEDB says: keys, expires
 
@@ -115,6 +116,7 @@ class _Tally:
         self.expires = len(expiring)
         # In two halves, so that no sum of 64-bit numbers overflows.
         self.expiry_sum_ms = int((expiring & 0xFFFFFFFF).sum()) + (int((expiring >> 32).sum()) << 32)
+        self.last_expiry_ms = int(expiring.max()) if len(expiring) else 0
         self.types = np.bincount(columns.type[:rows]).tolist()
         self.flags = int(np.bitwise_or.reduce(flags))
         self.bad_expiries = int(np.count_nonzero(expiring <= 0)) + int(np.count_nonzero(flags & codes.IRREGULAR))
@@ -224,6 +226,7 @@ def _book(found: Found, tally: _Tally) -> None:
     db.keys += tally.rows
     db.expires += tally.expires
     db.expiry_sum_ms += tally.expiry_sum_ms
+    db.last_expiry_ms = max(db.last_expiry_ms, tally.last_expiry_ms)
     for number, count in enumerate(tally.types):
         if count:
             db.types[number] = db.types.get(number, 0) + count
