@@ -115,6 +115,10 @@ def emit_rows(
         prefix = cython.address(key_prefix[0]) if prefix_len else cython.NULL
     else:
         view, out, prefix = view_of_file, buffer, key_prefix
+        # Cells as Python's own integers: those of NumPy overflow, and know no `to_bytes`.
+        types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out = map(
+            memoryview, (types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out)
+        )
     used: cython.Py_ssize_t = 0
     room: cython.Py_ssize_t = len(buffer)
     start: cython.Py_ssize_t
@@ -134,10 +138,10 @@ def emit_rows(
                 break
             moved = expire_at_ms[row]
             if moved != _NO_EXPIRY:
-                if ttl_offset_ms > 0 and moved > _LATEST - ttl_offset_ms:
+                # No sum here can leave 64 bits: offsets are far smaller (`units`) than these limits are apart.
+                moved = (_LATEST if moved > _LATEST else moved) + ttl_offset_ms
+                if moved > _LATEST:
                     moved = _LATEST
-                else:
-                    moved += ttl_offset_ms
                 if moved < 1:
                     moved = 1  # 0 or less would mean something else to a server than "dead"
                 used = _put_expiry(out, used, moved)

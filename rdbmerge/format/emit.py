@@ -111,7 +111,8 @@ def _rows_anew_at(columns: Columns, row: int, change: Change) -> bool:
 
 def shift(expire_at_ms: int, ttl_offset_ms: int) -> int:
     """Move an expiry (Unix ms) by an offset; at least 1, so that a dead key stays dead and does not live for ever."""
-    return max(codes.FIRST_EXPIRY_MS, min(expire_at_ms + ttl_offset_ms, codes.LATEST_EXPIRY_MS))
+    moved = min(expire_at_ms, codes.LATEST_EXPIRY_MS) + ttl_offset_ms
+    return max(codes.FIRST_EXPIRY_MS, min(moved, codes.LATEST_EXPIRY_MS))
 
 
 def _entry_anew(view: memoryview, columns: Columns, row: int, change: Change) -> tuple[memoryview, memoryview]:
