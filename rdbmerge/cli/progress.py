@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import click
 
-from rdbmerge.units import format_bytes
+from rdbmerge.units import format_bytes, format_duration_ms
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -107,14 +107,20 @@ def _size(path: Path) -> int:
 
 def _rich_bars() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        """Bytes, of how many, and how fast: in the units of every other output."""
+
+        def render(self, task: Task) -> Text:
+            return Text(amount(int(task.completed), None if task.total is None else int(task.total), task.speed))
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        Amount(),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[doing]}", markup=False),
         console=Console(stderr=True, highlight=False),
         transient=True,
@@ -140,10 +146,10 @@ class PullBars:
         changes: dict[str, Any] = {"doing": _DOING[status.phase]}
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=None, **changes)
-        elif self._phases.get(name) != status.phase and status.phase in ("transfer", "check"):
-            self._bars.reset(self._tasks[name])  # a new speed
+        # A new phase has a new speed.
+        move = self._bars.update if self._phases.get(name) == status.phase else self._bars.reset
         self._phases[name] = status.phase
-        self._bars.update(self._tasks[name], completed=status.done_bytes, total=status.total_bytes, **changes)
+        move(self._tasks[name], completed=status.done_bytes, total=status.total_bytes, **changes)
 
 
 class PullLines:
@@ -175,15 +181,23 @@ class PullLines:
         self._say(f"{name}: {_DOING[status.phase]}{self._amount(status, now)}")
 
     def _amount(self, status: PullStatus, now: float) -> str:
-        if not status.done_bytes:
-            return ""
         began, at = self._began[status.source]
-        text = f", {format_bytes(status.done_bytes)}"
-        if status.total_bytes:
-            text += f" of {format_bytes(status.total_bytes)}"
-        if now - began >= 1:
-            text += f", {format_bytes((status.done_bytes - at) / (now - began))}/s"
-        return text
+        speed = (status.done_bytes - at) / (now - began) if now - began >= 1 else None
+        text = amount(status.done_bytes, status.total_bytes, speed)
+        if speed and status.total_bytes and status.total_bytes - status.done_bytes >= speed:
+            left_s = round((status.total_bytes - status.done_bytes) / speed)
+            text += f", {format_duration_ms(left_s * 1_000)} left"
+        return f", {text}" if text else ""
+
+
+def amount(done_bytes: int, total_bytes: int | None, bytes_per_s: float | None) -> str:
+    """`1.5 MB of 3.0 MB, 1.0 MB/s`, as far as it is known."""
+    if not done_bytes and not total_bytes:
+        return ""
+    text = format_bytes(done_bytes)
+    if total_bytes:
+        text += f" of {format_bytes(total_bytes)}"
+    return f"{text}, {format_bytes(bytes_per_s)}/s" if bytes_per_s else text
 
 
 def end_line(status: PullStatus) -> str:
@@ -193,4 +207,4 @@ def end_line(status: PullStatus) -> str:
         return f"{status.source}: pulled and checked, {format_bytes(status.done_bytes)}{why}"
     if status.phase == "skipped":
         return f"{status.source}: unchanged, not pulled again ({status.text})"
-    return f"{status.source}: FAILED"
+    return f"{status.source}: failed"
