@@ -299,6 +299,7 @@ class Scanner:
                     if pos < 0:
                         status = _FAILED
                         break
+                    first = p[value]  # again: at the end of a part it may be the last byte
                     if (1 <= shape <= 5 or shape == 13 or shape == 14) and first == 0:
                         flag |= _EMPTY
                     elif (shape == 12 and p[value + 8] == 0) or (shape == 15 and p[value + 8] <= empties[opcode]):
