@@ -77,7 +77,8 @@ def digest_batch(view: memoryview, columns: Columns, reading: Reading, left_out:
     rows = columns.rows
     flags = columns.flags[:rows]
     _hash_encoded_keys(view, columns, reading.key_prefix)
-    special = np.flatnonzero((field_types[columns.type[:rows]] | (flags & codes.HAS_META)) & (left_out == 0))
+    unlike_others = field_types[columns.type[:rows]] | (flags & codes.HAS_META)
+    special = np.flatnonzero((unlike_others != 0) & (left_out == 0))
     for_core = left_out
     if len(special):
         for_core = left_out.copy()
