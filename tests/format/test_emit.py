@@ -206,11 +206,18 @@ def test_hints_and_metadata_go_with_their_key(attributes: bytes) -> None:
     ],
 )
 def test_attributes_come_out_in_the_order_that_servers_write(attributes: bytes, tidy: bytes) -> None:
-    assert changed(record(0, b"k", string(b"v"), attributes=attributes)) == record(0, b"k", string(b"v"), attributes=tidy)
+    assert changed(record(0, b"k", string(b"v"), attributes=attributes)) == record(
+        0, b"k", string(b"v"), attributes=tidy
+    )
 
 
 def test_rows_that_are_left_out_leave_no_trace() -> None:
-    records = [entry(b"a"), entry(b"b", expire_at_ms=AT), record(0, b"", string(b"v"), key_bytes=b"\xc0\x05"), entry(b"d")]
+    records = [
+        entry(b"a"),
+        entry(b"b", expire_at_ms=AT),
+        record(0, b"", string(b"v"), key_bytes=b"\xc0\x05"),
+        entry(b"d"),
+    ]
     assert changed(*records, left_out=[0, 1, 2, 0]) == records[0] + records[3]
     assert changed(*records, left_out=[1, 1, 0, 3], key_prefix=b"p") == entry(b"p5")
     assert changed(*records, left_out=[1, 2, 3, 1]) == b""
@@ -232,7 +239,9 @@ def test_the_size_of_the_buffer_does_not_matter(buffer_bytes: int, offset_ms: in
 
 
 def test_dead_fields_are_left_out_and_the_others_shifted() -> None:
-    hash_ = record(22, b"h", length(2) + length(100) + string(b"f") + string(b"1") + length(900) + string(b"g") + string(b"2"))
+    hash_ = record(
+        22, b"h", length(2) + length(100) + string(b"f") + string(b"1") + length(900) + string(b"g") + string(b"2")
+    )
     ((_, after),) = found(changed(hash_, ttl_offset_ms=50, fields_dead_before_ms=500))
     held = read_fields(memoryview(after.payload), 13, 0, len(after.payload))
     assert [field.expire_at_ms for field in held] == [950]

@@ -58,9 +58,7 @@ FORMS = {
 @pytest.mark.parametrize("key", FORMS, ids=repr)
 def test_a_key_hashes_as_its_decoded_bytes(key: bytes) -> None:
     forms = [*FORMS[key], string(key)]
-    view, batch, _ = only_batch(
-        rdb(9, select(0), *(record(0, b"", string(b"v"), key_bytes=form) for form in forms))
-    )
+    view, batch, _ = only_batch(rdb(9, select(0), *(record(0, b"", string(b"v"), key_bytes=form) for form in forms)))
     assert batch.hash_keys(view).tolist() == [xxh64_intdigest(key)] * len(forms)
 
 
