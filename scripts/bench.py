@@ -213,9 +213,9 @@ def report(
     size = sum(path.stat().st_size for path in files)
     all_keys = keys * len(files)
     median = statistics.median
-    console = Console()
+    console = Console(width=150)
     console.print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python"
-                  f" {platform.python_version()}; {len(files)} files, {size:,} bytes, about {all_keys:,} keys")  # fmt: skip
+                  f" {platform.python_version()}; {len(files)} files, {size:,} bytes, {all_keys:,} keys")  # fmt: skip
     table = Table("what", "took", "rate", "yardstick", "took", "ratio", "mark")
     table.add_row(
         scanned.name, f"{median(scanned.seconds):.3f} s", f"{keys / median(scanned.seconds) / 1e6:.1f} M keys/s",

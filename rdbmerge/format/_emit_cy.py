@@ -14,6 +14,9 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.libc.string import memcpy
+    from cython.cimports.rdbmerge.format._fields_cy import FieldSurvey
+else:
+    from rdbmerge.format._fields_cy import FieldSurvey
 
 from rdbmerge.format import codes
 
@@ -21,6 +24,7 @@ COMPILED: bool = cython.compiled
 
 _EXPIRY_SECONDS = cython.declare(cython.int, codes.EXPIRY_SECONDS)
 _KEY_ENCODED = cython.declare(cython.int, codes.KEY_ENCODED)
+_IN_PLACE = cython.declare(cython.int, codes.IN_PLACE)
 _IRREGULAR = cython.declare(cython.int, codes.IRREGULAR)
 _NO_EXPIRY = cython.declare(cython.longlong, codes.NO_EXPIRY)
 _LATEST = cython.declare(cython.longlong, codes.LATEST_EXPIRY_MS)
@@ -95,12 +99,14 @@ def emit_rows(
     rows: cython.Py_ssize_t,
     ttl_offset_ms: cython.longlong,
     key_prefix: cython.const[cython.uchar][::1],
-    anew: cython.const[cython.uchar][::1],
+    survey: FieldSurvey,
+    field_shapes: cython.const[cython.uchar][::1],
+    verdicts: cython.const[cython.uchar][::1],
     buffer: cython.uchar[::1],
 ) -> tuple[int, int]:
     """Write rows from `row` on into `buffer`; rows with `left_out` != 0 are passed over.
 
-    `anew` has 256 cells, non-zero for the value types that must be written anew. Returns the first row that was not
+    `verdicts` are those of `judge_rows` with `survey` and `field_shapes`. Returns the first row that was not
     done (`rows` when all were) and the bytes written: that row must be written anew, or there was no room for it.
     """
     if rows == 0:
@@ -116,12 +122,14 @@ def emit_rows(
     else:
         view, out, prefix = view_of_file, buffer, key_prefix
         # Cells as Python's own integers: those of NumPy overflow, and know no `to_bytes`.
-        types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out = map(
-            memoryview, (types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out)
+        types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out, verdicts = map(
+            memoryview,
+            (types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out, verdicts),
         )
     used: cython.Py_ssize_t = 0
     room: cython.Py_ssize_t = len(buffer)
     start: cython.Py_ssize_t
+    size: cython.Py_ssize_t
     moved: cython.longlong
     flag: cython.int
     with cython.nogil:
@@ -130,7 +138,7 @@ def emit_rows(
                 row += 1
                 continue
             flag = flags[row]
-            if flag & _IRREGULAR or anew[types[row]] or (prefix_len and flag & _KEY_ENCODED):
+            if flag & _IRREGULAR or verdicts[row] > _IN_PLACE or (prefix_len and flag & _KEY_ENCODED):
                 break
             start = entry_start[row]
             # 9: a longer length of the key, and 4 bytes of seconds that become 8 of milliseconds
@@ -153,5 +161,8 @@ def emit_rows(
                 used = _copy(out, used, view, value_start[row] - key_len[row], ends[row])
             else:
                 used = _copy(out, used, view, start, ends[row])
+            if verdicts[row] == _IN_PLACE:
+                size = ends[row] - value_start[row]
+                survey.patch(field_shapes[types[row]], value_start[row], ends[row], out, used - size)
             row += 1
     return row, used

@@ -32,6 +32,13 @@ IRREGULAR = 16  # attributes in another order than servers write, or an expiry b
 EMPTY = 32  # a collection without elements, which no server keeps
 HAS_META = 64  # key metadata (opcode 243 of Redis 8.6) directly before the type
 
+# What a row needs whose hash has fields with expiries.
+NO_FIELDS = 0  # another type: nothing
+IN_PLACE = 1  # all fields alive, and the shift keeps every size
+ANEW = 2  # to be decoded: compressed, damaged, or of another size after the shift
+SOME_DEAD = 3  # fields to be left out: to be decoded
+ALL_DEAD = 4  # the key is dead
+
 NO_EXPIRY = -1  # in the column of expiries
 # Expiries that are written stay between these: 0 and -1 mean other things to some servers, more would overflow.
 FIRST_EXPIRY_MS = 1

@@ -16,7 +16,7 @@ from types import ModuleType
 
 from rdbmerge.errors import UsageError
 
-_NAMES = ("_cursor_cy", "_values_cy", "_lzf_cy", "_hash_cy", "_scan_cy", "_emit_cy", "_digest_cy")
+_NAMES = ("_cursor_cy", "_values_cy", "_lzf_cy", "_hash_cy", "_scan_cy", "_fields_cy", "_emit_cy", "_digest_cy")
 _PACKAGE = "rdbmerge.format"
 
 
@@ -55,6 +55,8 @@ COMPILED: bool = all(module.COMPILED for module in _modules.values())
 Cursor = _modules["_values_cy"].ValueCursor
 Scanner = _modules["_scan_cy"].Scanner
 unpack_lzf = _modules["_lzf_cy"].unpack
+FieldSurvey = _modules["_fields_cy"].FieldSurvey
+judge_rows = _modules["_fields_cy"].judge_rows
 emit_rows = _modules["_emit_cy"].emit_rows
 hash_keys = _modules["_hash_cy"].hash_keys
 xxh64_of = _modules["_hash_cy"].xxh64_of

@@ -7,7 +7,7 @@ told by the caller. Knows nothing of files.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,29 +31,31 @@ class Change:
     ttl_offset_ms: int = 0
     key_prefix: bytes = b""
     fields_dead_before_ms: int | None = None  # hash fields that expired before this are left out; None: keep all
-    anew: bytes = field(init=False)  # 256 cells, 1 for value types that must be written anew
 
-    def __post_init__(self) -> None:
-        rewrites = bool(self.ttl_offset_ms) or self.fields_dead_before_ms is not None
-        cells = bytearray(256)
-        for number, row in self.dialect.types.items():
-            cells[number] = row.holds_expiry and rewrites
-        object.__setattr__(self, "anew", bytes(cells))
+    def looks_into(self, number: int) -> bool:
+        """Whether values of this type may come out in another size, or not at all."""
+        return self.dialect.types[number].holds_expiry and (
+            bool(self.ttl_offset_ms) or self.fields_dead_before_ms is not None
+        )
+
+    def judge(self, view: memoryview) -> fields.FieldJudge:
+        """What tells of each row's hash fields what this change means for them."""
+        return fields.FieldJudge(
+            view, self.dialect, dead_before_ms=self.fields_dead_before_ms, ttl_offset_ms=self.ttl_offset_ms
+        )
 
 
-def _rows_anew(columns: Columns, change: Change) -> NDArray[np.bool_]:
+def _rows_anew(columns: Columns, verdicts: NDArray[np.uint8], change: Change) -> NDArray[np.bool_]:
     """The rows that the core cannot do."""
-    flags = columns.flags[: columns.rows]
-    anew = np.frombuffer(change.anew, np.uint8)[columns.type[: columns.rows]] != 0
     slow_flags = codes.IRREGULAR | (codes.KEY_ENCODED if change.key_prefix else 0)
-    slow: NDArray[np.bool_] = anew | ((flags & slow_flags) != 0)
-    return slow
+    anew: NDArray[np.bool_] = (verdicts > codes.IN_PLACE) | ((columns.flags[: columns.rows] & slow_flags) != 0)
+    return anew
 
 
 def measure(view: memoryview, columns: Columns, left_out: NDArray[np.uint8], change: Change) -> int:
     """The bytes that `emit` will make of the rows that are not left out."""
     kept = left_out[: columns.rows] == 0
-    anew = _rows_anew(columns, change) & kept
+    anew = _rows_anew(columns, change.judge(view).verdicts(columns), change) & kept
     plain = kept & ~anew
     sizes = (columns.end[: columns.rows] - columns.entry_start[: columns.rows])[plain]
     seconds = np.count_nonzero(columns.flags[: columns.rows][plain] & codes.EXPIRY_SECONDS)
@@ -75,6 +77,9 @@ def emit(
     """The bytes of the rows that are not left out, in pieces: of `buffer` (use one before asking for the next), or of
     `view` itself where an entry is larger than the buffer."""
     out = memoryview(buffer)
+    judge = change.judge(view)
+    verdicts = judge.verdicts(columns)
+    anew = _rows_anew(columns, verdicts, change)
     row = 0
     while row < columns.rows:
         row, used = emit_rows(
@@ -92,21 +97,18 @@ def emit(
             columns.rows,
             change.ttl_offset_ms,
             change.key_prefix,
-            change.anew,
+            judge.survey,
+            judge.shapes,
+            verdicts,
             out,
         )
         if used:
             yield out[:used]
         # The row at which the core stopped had no room behind the others (then it goes on with an empty buffer),
         # or it must be done here.
-        if row < columns.rows and (not used or _rows_anew_at(columns, row, change)):
+        if row < columns.rows and (not used or anew[row]):
             yield from _entry_anew(view, columns, row, change)
             row += 1
-
-
-def _rows_anew_at(columns: Columns, row: int, change: Change) -> bool:
-    slow_flags = codes.IRREGULAR | (codes.KEY_ENCODED if change.key_prefix else 0)
-    return bool(change.anew[columns.type[row]] or columns.flags[row] & slow_flags)
 
 
 def shift(expire_at_ms: int, ttl_offset_ms: int) -> int:
@@ -137,7 +139,7 @@ def _entry_anew(view: memoryview, columns: Columns, row: int, change: Change) ->
     else:
         head += view[key_start:value_start]
     value = view[value_start:end]
-    if change.anew[number]:
+    if change.looks_into(number):
         shape = change.dialect.types[number].shape
         rewritten = fields.rewrite(
             view,

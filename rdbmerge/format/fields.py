@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rdbmerge.errors import FormatError
 from rdbmerge.format import codes, listpack
+from rdbmerge.format.columns import Columns
+from rdbmerge.format.core import FieldSurvey, judge_rows
+from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.strings import length_bytes, read_length, read_string, string_bytes
 from rdbmerge.format.values import Shape
 
 _NEVER_VALKEY = -1
+_NEVER_DEAD_MS = -(1 << 63)
+_NO_SHAPE = 255
 _TIME_BYTES = 8
 
 
@@ -22,6 +30,50 @@ class Field:
 
     expire_at_ms: int | None
     raw: bytes
+
+
+class FieldJudge:
+    """Tells for every row of a batch what its hash fields' expiries need (`codes.NO_FIELDS` to `ALL_DEAD`).
+
+    Args:
+        dead_before_ms: fields that expired before are dead (Unix ms); None: none is.
+        ttl_offset_ms: what every expiry is going to be shifted by.
+    """
+
+    def __init__(
+        self, view: memoryview, dialect: Dialect, *, dead_before_ms: int | None, ttl_offset_ms: int = 0
+    ) -> None:
+        dead_ms = _NEVER_DEAD_MS if dead_before_ms is None else dead_before_ms
+        self.survey = FieldSurvey(view, dead_ms, ttl_offset_ms)
+        self.shapes = field_shapes(dialect)
+        self._short_times = dialect.line == "redis"
+        self._asks = dead_before_ms is not None or ttl_offset_ms != 0
+        self._expiring = np.frombuffer(self.shapes, np.uint8) != _NO_SHAPE
+
+    def verdicts(self, columns: Columns) -> NDArray[np.uint8]:
+        """One a row; all NO_FIELDS when nothing is asked."""
+        verdicts = np.zeros(columns.rows, np.uint8)
+        if self._asks and self._expiring[columns.type[: columns.rows]].any():
+            judge_rows(
+                self.survey,
+                columns.type.data,
+                columns.value_start.data,
+                columns.end.data,
+                columns.rows,
+                self.shapes,
+                self._short_times,
+                verdicts.data,
+            )
+        return verdicts
+
+
+def field_shapes(dialect: Dialect) -> bytes:
+    """256 cells: the shape of the types whose fields expire, 255 for all others."""
+    types = dialect.types
+    return bytes(
+        int(types[number].shape) if number in types and types[number].holds_expiry else _NO_SHAPE
+        for number in range(256)
+    )
 
 
 @dataclass(frozen=True, slots=True)

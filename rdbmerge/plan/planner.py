@@ -211,7 +211,7 @@ def _is_plain(task: _Task) -> bool:
         or selection.filters_keys
         or selection.filters_types(chunk.types)
         or change.key_prefix
-        or any(change.anew[number] for number in chunk.types)
+        or any(change.looks_into(number) for number in chunk.types)
         or chunk.flags & (codes.IRREGULAR | codes.EMPTY)
         or (dead_before_ms is not None and chunk.first_expiry_ms is not None and chunk.first_expiry_ms < dead_before_ms)
         or np.searchsorted(selection.losers, chunk.start) != np.searchsorted(selection.losers, chunk.stop)
@@ -264,11 +264,12 @@ def _dead_fields(task: _Task, batch: Columns, reasons: Reasons) -> int:
     dead_before_ms = task.change.fields_dead_before_ms
     if dead_before_ms is None:
         return 0
+    view, types = task.candidate.segment.view, task.change.dialect.types
+    verdicts = task.change.judge(view).verdicts(batch)
     dead = 0
-    types = task.change.dialect.types
-    for row in np.flatnonzero(task.selection.holds_expiry[batch.type[: batch.rows]] & (reasons == KEPT)):
+    for row in np.flatnonzero((verdicts > codes.IN_PLACE) & (reasons == KEPT)):
         shape = types[int(batch.type[row])].shape
-        held = fields.read_fields(task.candidate.segment.view, shape, int(batch.value_start[row]), int(batch.end[row]))
+        held = fields.read_fields(view, shape, int(batch.value_start[row]), int(batch.end[row]))
         dead += sum(item.expire_at_ms is not None and item.expire_at_ms < dead_before_ms for item in held)
     return dead
 

@@ -89,9 +89,6 @@ class Selection:
         self.include = [compile_pattern(pattern) for pattern in rules.include_keys]
         self.exclude = [compile_pattern(pattern) for pattern in rules.exclude_keys]
         self.type_out = self._type_table()
-        self.holds_expiry = np.array(
-            [number in dialect.types and dialect.types[number].holds_expiry for number in range(256)]
-        )
 
     @property
     def filters_keys(self) -> bool:
@@ -135,7 +132,9 @@ class Selection:
         rows = columns.rows
         expire_at_ms = columns.expire_at_ms[:rows]
         reasons[(expire_at_ms != codes.NO_EXPIRY) & (expire_at_ms < dead_before_ms)] = EXPIRED
-        for row in np.flatnonzero(self.holds_expiry[columns.type[:rows]] & (reasons != EXPIRED)):
+        verdicts = fields.FieldJudge(view, self.dialect, dead_before_ms=dead_before_ms).verdicts(columns)
+        reasons[verdicts == codes.ALL_DEAD] = EXPIRED
+        for row in np.flatnonzero((verdicts == codes.ANEW) & (reasons != EXPIRED)):
             shape = self.dialect.types[int(columns.type[row])].shape
             held = fields.read_fields(view, shape, int(columns.value_start[row]), int(columns.end[row]))
             if all(item.expire_at_ms is not None and item.expire_at_ms < dead_before_ms for item in held):

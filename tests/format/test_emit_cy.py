@@ -7,22 +7,26 @@ import pytest
 from rdbbytes import entry, rdb, record, select, string
 from rows import only_batch
 
-from rdbmerge.format.core import emit_rows
+from rdbmerge.format import codes
+from rdbmerge.format.core import FieldSurvey, emit_rows
 
 HOUR = 3_600_000
-NOTHING_ANEW = bytes(256)
+NO_SHAPES = b"\xff" * 256
 
 
 def emit(
-    *records: bytes, row: int = 0, room: int = 4096, prefix: bytes = b"", anew: bytes = NOTHING_ANEW, offset_ms: int = 0
+    *records: bytes, row: int = 0, room: int = 4096, prefix: bytes = b"", anew: int | None = None, offset_ms: int = 0
 ) -> tuple[int, bytes]:
     """The row it stopped at, and the bytes."""
     view, batch, _ = only_batch(rdb(13, select(0), *records))
     buffer = bytearray(b"\xaa" * (room + 16))
+    verdicts = np.zeros(batch.rows, np.uint8)
+    if anew is not None:
+        verdicts[anew] = codes.ANEW
     stopped, used = emit_rows(
         view, batch.type, batch.flags, batch.expire_at_ms, batch.entry_start, batch.key_start, batch.key_len,
-        batch.value_start, batch.end, np.zeros(batch.rows, np.uint8), row, batch.rows, offset_ms, prefix, anew,
-        memoryview(buffer)[:room],
+        batch.value_start, batch.end, np.zeros(batch.rows, np.uint8), row, batch.rows, offset_ms, prefix,
+        FieldSurvey(view, 0, offset_ms), NO_SHAPES, verdicts, memoryview(buffer)[:room],
     )  # fmt: skip
     assert used <= room
     assert buffer[room:] == b"\xaa" * 16
@@ -45,12 +49,10 @@ def test_it_stops_before_a_row_that_does_not_fit(room: int) -> None:
     assert stopped == 3 or room < len(b"".join(ROWS[: stopped + 1])) + 9
 
 
-def test_it_stops_at_a_type_that_must_be_written_anew() -> None:
-    anew = bytearray(256)
-    anew[4] = 1
+def test_it_stops_at_a_row_that_must_be_written_anew() -> None:
     hash_ = record(4, b"h", b"\x01" + string(b"f") + string(b"v"))
-    assert emit(ROWS[0], hash_, ROWS[2], anew=bytes(anew)) == (1, ROWS[0])
-    assert emit(ROWS[0], hash_, ROWS[2], anew=bytes(anew), row=1) == (1, b"")
+    assert emit(ROWS[0], hash_, ROWS[2], anew=1) == (1, ROWS[0])
+    assert emit(ROWS[0], hash_, ROWS[2], anew=1, row=1) == (1, b"")
 
 
 def test_it_stops_at_an_encoded_key_only_when_there_is_a_prefix() -> None:
@@ -74,5 +76,5 @@ def test_it_takes_an_empty_prefix_and_no_rows() -> None:
     small = np.empty(0, np.uint8)
     assert emit_rows(
         view, small, small, column, column, column, np.empty(0, np.uint32), column, column, small, 0, 0, 0, b"",
-        NOTHING_ANEW, bytearray(1),
+        FieldSurvey(view, 0, 0), NO_SHAPES, small, bytearray(1),
     ) == (0, 0)  # fmt: skip
