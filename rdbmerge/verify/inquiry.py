@@ -97,9 +97,9 @@ class Inquiry:
         return rivalries
 
     def _pair(self, reading: Reading, reader: SourceReader) -> None:
-        everything = [line.db for line in self.targets]
-        dbs = everything if self.level is Level.FULL else accounts.unequal_dbs(self.targets)
-        if not dbs:
+        """All dbs, be it for one that is wrong: where an entry that is too many here belongs, the others know."""
+        dbs = [line.db for line in self.targets]
+        if self.level is not Level.FULL and not accounts.unequal_dbs(self.targets):
             return
         with self.clock("pairing"), self.merged.naming_errors():
             pairing = Pairing(

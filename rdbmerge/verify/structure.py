@@ -119,7 +119,9 @@ class _Tally:
         self.last_expiry_ms = int(expiring.max()) if len(expiring) else 0
         self.types = np.bincount(columns.type[:rows]).tolist()
         self.flags = int(np.bitwise_or.reduce(flags))
-        self.bad_expiries = int(np.count_nonzero(expiring <= 0)) + int(np.count_nonzero(flags & codes.IRREGULAR))
+        self.bad_expiries = int(
+            np.count_nonzero(((at_ms <= 0) & (at_ms != codes.NO_EXPIRY)) | ((flags & codes.IRREGULAR) != 0))
+        )
         self.empty = int(np.count_nonzero(flags & codes.EMPTY))
         self.largest_entry_bytes = int((columns.end[:rows] - columns.entry_start[:rows]).max())
 

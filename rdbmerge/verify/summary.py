@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rdbmerge import __version__
-from rdbmerge.verify import accounts
 from rdbmerge.verify.expectation import Line
 from rdbmerge.verify.inquiry import Inquiry
 from rdbmerge.verify.origin import Origin
 from rdbmerge.verify.pairing import Paired
-from rdbmerge.verify.report import AccountLine, Check, Level, MergedFile, SourceFile, VerifyReport, Witness
+from rdbmerge.verify.report import AccountLine, Check, MergedFile, SourceFile, VerifyReport, Witness
 
 
 def summarize(
@@ -57,12 +56,11 @@ def _source_file(origin: Origin) -> SourceFile:
 
 
 def _account(line: Line, inquiry: Inquiry) -> AccountLine:
-    unequal = set(accounts.unequal_dbs(inquiry.targets))
-    found: int | None = line.expected
-    if inquiry.paired is not None and (inquiry.level is Level.FULL or line.target_db in unequal):
+    found: int | None = None
+    if inquiry.paired is not None:
         found = inquiry.paired.found[line.origin.number, line.db]
-    elif inquiry.level is Level.COUNTS:
-        found = None
+    elif inquiry.digests:
+        found = line.expected  # the digests agree
     return AccountLine(
         source=line.origin.name,
         db=line.db,
