@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rdbmerge.errors import ConflictError, StoppedError, UsageError
+from rdbmerge.plan.model import Plan, Policy, Rules
+from rdbmerge.snapshot.manifest import read_manifest
+from rdbmerge.steps.merge import MergeProgress
+from rdbmerge.steps.merge_run import MergeReport, run_merge
+
+NOW_MS = 1_800_000_000_000
+
+
+@pytest.fixture
+def sources(golden: Path, tmp_path: Path) -> list[Path]:
+    """The same data from two servers: every key is in conflict."""
+    return [
+        Path(shutil.copy(golden / version / "all_types.rdb", tmp_path / f"{version}.rdb"))
+        for version in ("6.0.20", "6.2.16")
+    ]
+
+
+def test_a_report_says_what_was_decided_and_written(sources: list[Path], tmp_path: Path) -> None:
+    output, plans = tmp_path / "out.rdb", list[Plan]()
+    rules = Rules(on_conflict=Policy.FIRST, ttl_offset_ms=5_000)
+    report = run_merge(sources, output, rules, now_ms=NOW_MS, jobs=2, on_plan=plans.append)
+    (plan,) = plans
+    assert (report.rules, report.magic, report.dbs, report.keys) == (rules, plan.magic, plan.dbs, plan.keys)
+    assert report.output_bytes == output.stat().st_size
+    assert report.output == read_manifest(output)
+    assert report.conflicts == plan.conflicts > 0
+    assert report.conflicts_file == f"{output}.conflicts.jsonl"
+    assert Path(report.conflicts_file).stat().st_size
+    assert report.ledger == plan.ledger()
+    assert [source.ttl_offset_ms for source in report.sources] == [5_000, 5_000]
+    assert report.write_s is not None
+    assert MergeReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_a_dry_run_writes_nothing_and_needs_no_output(sources: list[Path], tmp_path: Path) -> None:
+    rules = Rules(on_conflict=Policy.LAST)
+    for output in (None, tmp_path / "out.rdb"):
+        report = run_merge(sources, output, rules, now_ms=NOW_MS, jobs=1, dry_run=True)
+        assert (report.output, report.write_s, report.conflicts_file) == (None, None, None)
+        assert report.keys > 0
+    # The indexes beside the sources are a cache.
+    assert {path.suffix for path in tmp_path.iterdir()} == {".rdb", ".index"}
+    assert not (tmp_path / "out.rdb").exists()
+
+
+def test_conflicts_that_end_a_merge_are_listed(sources: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "out.rdb"
+    with pytest.raises(ConflictError) as failure:
+        run_merge(sources, output, Rules(), now_ms=NOW_MS, jobs=1)
+    assert str(failure.value).endswith(f"all of them are listed in {output}.conflicts.jsonl")
+    assert failure.value.remedy
+    assert not output.exists()
+
+
+def test_an_output_that_exists_is_refused_before_any_work(sources: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "out.rdb"
+    output.write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"out\.rdb exists"):
+        run_merge(sources, output, Rules(on_conflict=Policy.FIRST), now_ms=NOW_MS, jobs=1)
+    assert output.read_bytes() == b"mine"
+    assert not list(tmp_path.glob("*.index"))
+
+
+def test_progress_that_raises_stops_the_merge_and_leaves_nothing(sources: list[Path], tmp_path: Path) -> None:
+    def stop(progress: MergeProgress) -> None:
+        if progress.phase == "write":
+            raise StoppedError("stopped")
+
+    output = tmp_path / "out.rdb"
+    with pytest.raises(StoppedError):
+        run_merge(sources, output, Rules(on_conflict=Policy.FIRST), now_ms=NOW_MS, jobs=2, progress=stop)
+    assert not output.exists()
+    assert not (tmp_path / ".out.rdb.partial").exists()
