@@ -29,8 +29,9 @@ from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.dialects import read_dialect
 from rdbmerge.format.emit import Change, measure, shift
-from rdbmerge.format.fields import read_fields
+from rdbmerge.format.fields import Field, latest_ms, read_fields, write_fields
 from rdbmerge.format.scan import Walk
+from rdbmerge.format.values import Shape
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "rdb"
 FILES = sorted(FIXTURES.glob("*/*.rdb"))
@@ -291,3 +292,54 @@ def test_what_is_measured_is_what_comes(
     out = changed(*records, left_out=left_out, ttl_offset_ms=offset_ms, key_prefix=prefix, buffer_bytes=buffer_bytes)
     after = [item for item in Walk(memoryview(rdb(13, select(0), out))) if isinstance(item, Columns)]
     assert sum(batch.rows for batch in after) == left_out.count(0)
+
+
+FIELD_TYPES = [(b"REDIS0012", number) for number in (22, 23, 24, 25)] + [(b"VALKEY080", 22)]
+TIMES = st.one_of(
+    st.none(),
+    st.integers(1, 1 << 40),
+    st.sampled_from([1, 63, 127, 128, 4_095, 4_096, 16_383, 16_384, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 33]),
+    st.sampled_from([(1 << 47) - 1, 1 << 47, (1 << 48) - 2, (1 << 48) - 1]),
+    st.integers(1_700_000_000_000, 1_900_000_000_000),
+)
+
+
+@pytest.mark.parametrize(("magic", "number"), FIELD_TYPES)
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(TIMES, min_size=1, max_size=5), min_size=1, max_size=4),
+    st.one_of(st.sampled_from([0, 1, -1, 3 * HOUR, -(1 << 47)]), st.integers(-(1 << 47), 1 << 47)),
+    st.one_of(st.none(), TIMES),
+    st.sampled_from([b"", b"p:"]),
+)
+def test_fields_come_out_shifted_in_every_form(
+    magic: bytes, number: int, hashes: list[list[int | None]], offset_ms: int, dead_before_ms: int | None, prefix: bytes
+) -> None:
+    dialect = read_dialect(magic)
+    shape = dialect.types[number].shape
+    in_listpack = shape in (Shape.STRING, Shape.MIN_AND_STRING)
+    raw = b"\x81f\x02\x81v\x02" if in_listpack else b"\x01f\x01v"
+    records = [
+        record(number, b"%d" % i, write_fields(shape, [Field(at_ms, raw) for at_ms in times]))
+        for i, times in enumerate(hashes)
+    ]
+    view, batch, _ = only_batch(rdb(dialect.version, select(0), *records, magic=magic))
+    change = Change(dialect=dialect, ttl_offset_ms=offset_ms, fields_dead_before_ms=dead_before_ms, key_prefix=prefix)
+    expected, dead_keys = {}, []
+    for i, times in enumerate(hashes):
+        alive = [at for at in times if at is None or dead_before_ms is None or at >= dead_before_ms]
+        dead_keys.append(not alive)
+        moved = [None if at is None else max(1, min(at + offset_ms, latest_ms(shape))) for at in alive]
+        if alive:
+            expected[0, prefix + b"%d" % i] = moved if offset_ms or len(alive) < len(times) else times
+    left_out = np.array(dead_keys, np.uint8)
+    out = emitted(view, batch, change, left_out=left_out, buffer_bytes=60)
+    assert measure(view, batch, left_out, change) == len(out)
+    after = contents(rdb(dialect.version, select(0), out, magic=magic))
+    assert {
+        key: [field.expire_at_ms for field in read_fields(memoryview(one.payload), shape, 0, len(one.payload))]
+        for key, one in after.items()
+    } == expected
+    for one in after.values():
+        held = read_fields(memoryview(one.payload), shape, 0, len(one.payload))
+        assert write_fields(shape, held) == one.payload  # as a server would have written it
