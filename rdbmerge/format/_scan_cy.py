@@ -35,6 +35,7 @@ _HAS_FREQ = cython.declare(cython.int, codes.HAS_FREQ)
 _IRREGULAR = cython.declare(cython.int, codes.IRREGULAR)
 _EMPTY = cython.declare(cython.int, codes.EMPTY)
 _HAS_META = cython.declare(cython.int, codes.HAS_META)
+_INTERRUPTED = cython.declare(cython.int, 128)  # only while pending: another record stands between the attributes
 _NO_EXPIRY = cython.declare(cython.int, codes.NO_EXPIRY)
 _NO_HINT = cython.declare(cython.int, codes.NO_HINT)
 
@@ -87,7 +88,7 @@ class Scanner:
     def move_to(self, pos: cython.Py_ssize_t) -> None:
         """Continue at `pos`, after a record that was handled outside. Pending attributes stay, as in servers."""
         self.pos = pos
-        self.attrs |= _IRREGULAR if self.attrs_start >= 0 else 0
+        self.attrs |= (_IRREGULAR | _INTERRUPTED) if self.attrs_start >= 0 else 0
 
     @cython.cfunc
     @cython.nogil
@@ -164,7 +165,7 @@ class Scanner:
         count: cython.ulonglong
         if self.attrs_start < 0:
             self.attrs_start = pos
-        if self.attrs & _HAS_META:
+        if self.attrs & (_HAS_META | _INTERRUPTED):
             return self.cursor.fail(_META_OUT_OF_PLACE, pos, 0)
         pos = self.cursor.skip_len(pos + 1)
         if pos < 0:
@@ -246,6 +247,9 @@ class Scanner:
                         or (opcode == 243 and self.redis_meta)
                     ):
                         status = _RECORD
+                        if self.attrs & _HAS_META:
+                            cursor.fail(_META_OUT_OF_PLACE, pos, 0)
+                            status = _FAILED
                         break
                     pos = self._attribute(opcode, pos)
                     if pos < 0:
@@ -311,7 +315,7 @@ class Scanner:
                 ends[row] = pos
                 if start >= 0:
                     entry_start[row] = start
-                    flags[row] = flag | self.attrs
+                    flags[row] = flag | (self.attrs & ~_INTERRUPTED)
                     expire_at_ms[row] = self.expire_at
                     hints[row] = self.hint
                     start = -1

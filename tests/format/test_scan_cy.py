@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from rdbbytes import entry, expiry, idle, rdb, record, select, string
+from rdbbytes import aux, entry, expiry, idle, rdb, record, select, string
 
+from rdbmerge.errors import UnsupportedError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.core import Scanner
+from rdbmerge.format.scan import Walk
 from rdbmerge.format.values import REDIS_TYPES, empty_table, shape_table
 
 DATA = rdb(13, *(entry(b"key%d" % i, b"v" * i) for i in range(10)))
@@ -74,3 +76,27 @@ def test_metadata_of_keys_is_read_only_where_the_number_means_it(redis_meta: boo
     data = rdb(13, record(0, b"k", string(b"v"), attributes=b"\xf3\x01" + b"\0\0\0\1" + b"\x02\x07\x00"))
     one, columns = scanner(data, redis_meta=redis_meta), Columns(1)
     assert fill(one, columns)[0] == status
+
+
+META = b"\xf3\x01" + b"\0\0\0\1" + b"\x02\x07\x00"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "place"),
+    [
+        (META + expiry(5), len(META)),
+        (META + META, len(META)),
+        (META + aux(b"a", b"b"), len(META)),
+        (META + select(2), len(META)),
+        (expiry(5) + META + select(2), 9 + len(META)),
+        (expiry(5) + aux(b"a", b"b") + META, 9 + 5),
+        (expiry(5) + select(2) + META, 9 + 2),
+        (META + b"\xff", len(META)),
+    ],
+)
+def test_metadata_that_does_not_stand_directly_before_its_key_is_refused(attributes: bytes, place: int) -> None:
+    """Copied with its key it would take along what stands between them, a change of the db for instance."""
+    data = rdb(13, record(0, b"k", string(b"v"), attributes=attributes), entry(b"after"))
+    with pytest.raises(UnsupportedError, match="key metadata that does not stand directly before") as caught:
+        list(Walk(memoryview(data)))
+    assert caught.value.offset == 9 + place
