@@ -7,55 +7,23 @@ reading the segments it is given: the same inputs make the same Plan.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from rdbmerge import __version__
-from rdbmerge.format import codes, fields
-from rdbmerge.format.columns import Columns
-from rdbmerge.format.emit import Change, measure
+from rdbmerge.format.emit import Change
 from rdbmerge.plan.conflicts import Candidate, settle
+from rdbmerge.plan.counting import Counted, Task, count
 from rdbmerge.plan.layout import total_bytes
 from rdbmerge.plan.model import ChunkPlan, Conflict, Plan, Rules, RunPlan, SourcePlan, TargetDb
 from rdbmerge.plan.records import plan_libraries, plan_module_data
-from rdbmerge.plan.selection import CONFLICT, EXPIRED, FILTERED, KEPT, Reasons, Selection
+from rdbmerge.plan.selection import Selection
 from rdbmerge.plan.versions import Content
-from rdbmerge.snapshot.index import Chunk, Index
+from rdbmerge.snapshot.index import Index
 from rdbmerge.snapshot.manifest import SnapshotTimeFrom, read_manifest, snapshot_time
 from rdbmerge.snapshot.segment import Segment
 
-Map = Callable[[Callable[["_Task"], "_Counted"], Iterable["_Task"]], Iterator["_Counted"]]
+Map = Callable[[Callable[[Task], Counted], Iterable[Task]], Iterator[Counted]]
 
 _MOST_DEFAULT_DBS = 16
-_GROWTH_OF_SECONDS_BYTES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A chunk to be counted."""
-
-    candidate: Candidate
-    selection: Selection
-    change: Change
-    chunk: Chunk
-
-
-@dataclass(slots=True)
-class _Counted:
-    """What becomes of the rows of a chunk, and what of it a header version depends on."""
-
-    written: int = 0
-    written_expires: int = 0
-    expired: int = 0
-    filtered: int = 0
-    conflict_dropped: int = 0
-    empty: int = 0
-    fields_expired: int = 0
-    output_bytes: int = 0
-    flags: int = 0
-    types: tuple[int, ...] = ()
-    largest_entry_bytes: int = 0
 
 
 def make_plan(
@@ -156,7 +124,7 @@ def _plan_runs(
         fields_dead_before_ms=selection.dead_before_ms,
     )
     chunks = candidate.index.facts.chunks
-    counted = run(_count, (_Task(candidate, selection, change, chunk) for chunk in chunks))
+    counted = run(count, (Task(segment, selection, change, chunk) for chunk in chunks))
     runs: dict[int, RunPlan] = {}
     empty = 0
     for chunk, numbers in zip(chunks, counted, strict=True):
@@ -196,82 +164,6 @@ def _plan_runs(
             f"{segment.name}: {empty:,} empty collections left out (booked as filtered); no server keeps them"
         )
     return [runs[db] for db in sorted(runs)]
-
-
-def _count(task: _Task) -> _Counted:
-    return _from_index(task.chunk) if _is_plain(task) else _by_reading(task)
-
-
-def _is_plain(task: _Task) -> bool:
-    """Whether every row of the chunk is written, in a size that the index knows."""
-    chunk, selection, change = task.chunk, task.selection, task.change
-    dead_before_ms = selection.dead_before_ms
-    return not (
-        not selection.takes_db(chunk.db)
-        or selection.filters_keys
-        or selection.filters_types(chunk.types)
-        or change.key_prefix
-        or any(change.looks_into(number) for number in chunk.types)
-        or chunk.flags & (codes.IRREGULAR | codes.EMPTY)
-        or (dead_before_ms is not None and chunk.first_expiry_ms is not None and chunk.first_expiry_ms < dead_before_ms)
-        or np.searchsorted(selection.losers, chunk.start) != np.searchsorted(selection.losers, chunk.stop)
-    )
-
-
-def _from_index(chunk: Chunk) -> _Counted:
-    return _Counted(
-        written=chunk.rows,
-        written_expires=chunk.expires,
-        output_bytes=chunk.entry_bytes + _GROWTH_OF_SECONDS_BYTES * chunk.seconds,
-        flags=chunk.flags,
-        types=tuple(chunk.types),
-        largest_entry_bytes=chunk.largest_entry_bytes,
-    )
-
-
-def _by_reading(task: _Task) -> _Counted:
-    chunk, segment = task.chunk, task.candidate.segment
-    if not task.selection.takes_db(chunk.db):
-        return _Counted(filtered=chunk.rows)
-    total = _Counted()
-    for batch in segment.walk_part(chunk.start, chunk.stop, chunk.db):
-        with segment.naming_errors():
-            reasons = task.selection.reasons(segment.view, batch)
-            total.output_bytes += measure(segment.view, batch, reasons, task.change)
-            total.fields_expired += _dead_fields(task, batch, reasons)
-        _book(total, batch, reasons)
-    return total
-
-
-def _book(total: _Counted, batch: Columns, reasons: Reasons) -> None:
-    kept = reasons == KEPT
-    total.written += int(np.count_nonzero(kept))
-    total.written_expires += int(np.count_nonzero(kept & (batch.expire_at_ms[: batch.rows] != codes.NO_EXPIRY)))
-    total.expired += int(np.count_nonzero(reasons == EXPIRED))
-    total.filtered += int(np.count_nonzero(reasons == FILTERED))
-    total.conflict_dropped += int(np.count_nonzero(reasons == CONFLICT))
-    flags = batch.flags[: batch.rows]
-    total.empty += int(np.count_nonzero((flags & codes.EMPTY) != 0))
-    if kept.any():
-        total.flags |= int(np.bitwise_or.reduce(flags[kept]))
-        total.types = tuple(sorted({*total.types, *np.unique(batch.type[: batch.rows][kept]).tolist()}))
-        sizes = (batch.end[: batch.rows] - batch.entry_start[: batch.rows])[kept]
-        total.largest_entry_bytes = max(total.largest_entry_bytes, int(sizes.max()))
-
-
-def _dead_fields(task: _Task, batch: Columns, reasons: Reasons) -> int:
-    """Dead fields of hashes that are written."""
-    dead_before_ms = task.change.fields_dead_before_ms
-    if dead_before_ms is None:
-        return 0
-    view, types = task.candidate.segment.view, task.change.dialect.types
-    verdicts = task.change.judge(view).verdicts(batch)
-    dead = 0
-    for row in np.flatnonzero((verdicts > codes.IN_PLACE) & (reasons == KEPT)):
-        shape = types[int(batch.type[row])].shape
-        held = fields.read_fields(view, shape, int(batch.value_start[row]), int(batch.end[row]))
-        dead += sum(item.expire_at_ms is not None and item.expire_at_ms < dead_before_ms for item in held)
-    return dead
 
 
 def _target_dbs(sources: Sequence[SourcePlan]) -> list[TargetDb]:
