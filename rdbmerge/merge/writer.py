@@ -32,6 +32,8 @@ CRC64 = anycrc.Model("CRC64-REDIS")
 
 Progress = Callable[[int], None]  # bytes written since the last call
 
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
 
 def partial_path(output: Path) -> Path:
     """Where the file grows until it is whole."""
@@ -75,12 +77,8 @@ def write_plan(
 def _partial_file(plan: Plan, output: Path) -> Iterator[int]:
     """The partial file, 0600, locked and as large as the merged one will be; gone after any failure."""
     partial = partial_path(output)
+    fd = _own_partial(partial, output)
     try:
-        fd = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise DiskError(f"cannot write {output}: {error.strerror}", remedy=_remedy(error)) from error
-    try:
-        _lock(fd, output)
         os.ftruncate(fd, 0)
         try:
             os.posix_fallocate(fd, 0, plan.output_bytes)
@@ -95,13 +93,38 @@ def _partial_file(plan: Plan, output: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _lock(fd: int, output: Path) -> None:
+def _own_partial(partial: Path, output: Path) -> int:
+    """The partial file, locked by this process and nobody's output: what a killed process left is taken over."""
+    while True:
+        try:
+            fd = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DiskError(f"cannot write {output}: {error.strerror}", remedy=_remedy(error)) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise UsageError(
+                f"another rdbmerge is writing {output}", remedy="wait for it, or choose another output"
+            ) from None
+        if _is_only_name(fd, partial):
+            return fd
+        os.close(fd)
+
+
+def _is_only_name(fd: int, partial: Path) -> bool:
+    """Whether `partial` alone names the open file. It may have become an output since it was opened, or still have
+    been one's second name when its process was killed: then that output must not be written over."""
+    facts = os.fstat(fd)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UsageError(
-            f"another rdbmerge is writing {output}", remedy="wait for it, or choose another output"
-        ) from None
+        if not os.path.samestat(facts, partial.stat()):
+            return False
+        if facts.st_nlink == 1:
+            return True
+        partial.unlink()
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def _disk_error(error: OSError, plan: Plan, output: Path) -> DiskError:
@@ -133,7 +156,12 @@ def _publish(output: Path, force: bool) -> None:
             os.link(partial, output)
         except FileExistsError:
             raise output_exists(output) from None
-        partial.unlink()
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS or output.exists():
+                raise
+            partial.rename(output)  # a disk without hard links, such as FAT: nearly as safe
+        else:
+            partial.unlink()
     folder = os.open(output.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
