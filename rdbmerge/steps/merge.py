@@ -5,6 +5,7 @@ Sees both ends of the pipeline; knows nothing of the command line.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -140,6 +141,10 @@ def write_merge(
     for segment in planned.segments:
         segment.check_unchanged()
     meter = _Meter("write", plan.output_bytes, progress)
+    if force:
+        # A file without a manifest is no harm; one beside another file than its own would be, if this is killed.
+        with contextlib.suppress(OSError):
+            manifest_path(output).unlink()
     crc = write_plan(plan, planned.segments, output, jobs=jobs, force=force, progress=meter, stop=stop)
     manifest = Manifest(
         rdbmerge_version=__version__,
@@ -153,6 +158,11 @@ def write_merge(
             plan_sha256=hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
         ),
     )
-    manifest_path(output).unlink(missing_ok=True)
-    write_manifest(output, manifest)
+    try:
+        write_manifest(output, manifest)
+    except OSError as error:
+        raise DiskError(
+            f"{output} is whole, but its manifest cannot be written: {error.strerror}",
+            remedy="check the disk; the merged file can be used without it",
+        ) from error
     return manifest
