@@ -78,7 +78,11 @@ def _known(dialect: Dialect) -> Dialect:
         return dialect
     if dialect.line == "valkey" and dialect.version in VALKEY_VERSIONS:
         return dialect
-    newer = dialect.version > (NEWEST_REDIS if dialect.line == "redis" else VALKEY_VERSIONS[-1])
+    newer = (
+        NEWEST_REDIS < dialect.version < VALKEY_VERSIONS[0]
+        if dialect.line == "redis"
+        else dialect.version > VALKEY_VERSIONS[-1]
+    )
     raise UnsupportedError(
         f"RDB version {dialect.version} of the {dialect.line.capitalize()} line is not known"
         f" (known: Redis 1 to {NEWEST_REDIS}, Valkey {VALKEY_VERSIONS[0]})",

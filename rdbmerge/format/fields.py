@@ -18,6 +18,7 @@ from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.strings import length_bytes, read_length, read_string, string_bytes
 from rdbmerge.format.values import Shape
 
+_DAMAGED = "the file is damaged; pull or copy it again"
 _NEVER_VALKEY = -1
 _NEVER_DEAD_MS = -(1 << 63)
 _NO_SHAPE = 255
@@ -121,11 +122,11 @@ def _after_string(view: memoryview, pos: int, end: int) -> int:
 def _from_listpack(packed: bytes, offset: int) -> list[Field]:
     elements = list(listpack.iter_elements(packed, offset=offset))
     if len(elements) % 3:
-        raise FormatError("a hash listpack whose elements are not field, value, time", offset=offset)
+        raise FormatError("a hash listpack whose elements are not field, value, time", offset=offset, remedy=_DAMAGED)
     fields = []
     for (name, _), (value, _), (_, time) in zip(elements[::3], elements[1::3], elements[2::3], strict=True):
         if not isinstance(time, int):
-            raise FormatError("a hash field whose expiry is not a number", offset=offset)
+            raise FormatError("a hash field whose expiry is not a number", offset=offset, remedy=_DAMAGED)
         fields.append(Field(time or None, name + value))
     return fields
 

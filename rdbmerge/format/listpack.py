@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rdbmerge.errors import FormatError
 
+_DAMAGED = "the file is damaged; pull or copy it again"
 _HEAD_BYTES = 6
 _END = 0xFF
 _UNKNOWN_COUNT = 65_535
@@ -21,17 +22,17 @@ def iter_elements(listpack: bytes, *, offset: int) -> Iterator[tuple[bytes, int 
     """
     size = len(listpack)
     if size < _HEAD_BYTES + 1 or int.from_bytes(listpack[:4], "little") != size or listpack[-1] != _END:
-        raise FormatError("a listpack whose size does not fit its bytes", offset=offset, remedy="the file is damaged")
+        raise FormatError("a listpack whose size does not fit its bytes", offset=offset, remedy=_DAMAGED)
     pos = _HEAD_BYTES
     while listpack[pos] != _END:
         value, after = _element(listpack, pos, offset)
         after += len(_backlen(after - pos))
         if after >= size:
-            raise FormatError("a listpack element that runs over its end", offset=offset, remedy="the file is damaged")
+            raise FormatError("a listpack element that runs over its end", offset=offset, remedy=_DAMAGED)
         yield listpack[pos:after], value
         pos = after
     if pos != size - 1:
-        raise FormatError("a listpack that ends before its last byte", offset=offset, remedy="the file is damaged")
+        raise FormatError("a listpack that ends before its last byte", offset=offset, remedy=_DAMAGED)
 
 
 def _element(listpack: bytes, pos: int, offset: int) -> tuple[int | bytes, int]:
@@ -52,9 +53,9 @@ def _element(listpack: bytes, pos: int, offset: int) -> tuple[int | bytes, int]:
         count = _INTEGERS[first]
         return int.from_bytes(rest[:count], "little", signed=True), pos + 1 + count
     else:
-        raise FormatError(f"a listpack element cannot start with 0x{first:02x}", offset=offset)
+        raise FormatError(f"a listpack element cannot start with 0x{first:02x}", offset=offset, remedy=_DAMAGED)
     if start + length > len(listpack):
-        raise FormatError("a listpack element that runs over its end", offset=offset, remedy="the file is damaged")
+        raise FormatError("a listpack element that runs over its end", offset=offset, remedy=_DAMAGED)
     return listpack[start : start + length], start + length
 
 

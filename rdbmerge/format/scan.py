@@ -22,6 +22,7 @@ Record = Aux | ResizeDb | Function | ModuleAux | End
 
 _LIBRARY_NAME = re.compile(rb"#!\s*\w+[^\n]*?\bname=([^\s]+)")
 _MODULE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_DAMAGED = "the file is damaged; pull or copy it again"
 _MOST_DB = 0x7FFFFFFF
 _CHECKSUM_BYTES = 8
 _MODULE_UINT = 2
@@ -144,7 +145,7 @@ class Walk:
     def _db(self, pos: int) -> tuple[int, int]:
         db, after = read_length(self.view, pos, self.end)
         if db > _MOST_DB:
-            raise FormatError(f"db {db} is beyond what a server can hold", offset=pos, remedy="the file is damaged")
+            raise FormatError(f"db {db} is beyond what a server can hold", offset=pos, remedy=_DAMAGED)
         return db, after
 
     def _module_aux(self, start: int) -> tuple[ModuleAux, int]:
@@ -156,7 +157,7 @@ class Walk:
         opcode, at = read_length(self.view, pos, self.end)
         when, _ = read_length(self.view, at, self.end)
         if opcode != _MODULE_UINT or when not in (1, 2):
-            raise FormatError("module data that says neither before nor after the keys", offset=start)
+            raise FormatError("module data that says neither before nor after the keys", offset=start, remedy=_DAMAGED)
         return ModuleAux(module_name(module_id), when == 1, start, after), after
 
     def _slot_import(self, pos: int) -> int:
@@ -184,7 +185,9 @@ class Walk:
             codes.OP_HASH_TEMPLATE: "a hash template of Redis 8.10",
         }.get(opcode)
         return UnsupportedError(
-            f"opcode {opcode} is not known" + (f": {known}" if known else ""), offset=pos, remedy="use a newer rdbmerge"
+            f"opcode {opcode} is not known" + (f": {known}" if known else ""),
+            offset=pos,
+            remedy="use a newer rdbmerge, or pull from another version of the server",
         )
 
     def _explain(self) -> FormatError:
@@ -198,7 +201,8 @@ class Walk:
             return UnsupportedError(
                 f"value type {number} is not known" + (f": {why}" if why else f" in {self.dialect}"),
                 offset=error.offset,
-                remedy="its end cannot be found, so nothing after it can be read; use a newer rdbmerge",
+                remedy="its end cannot be found, so nothing after it can be read;"
+                " use a newer rdbmerge, or pull from another version of the server",
             )
         return error
 

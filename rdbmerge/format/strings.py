@@ -27,7 +27,11 @@ def cursor_error(cursor: Cursor, end: int) -> FormatError:
             remedy="use a newer rdbmerge, or check the source's modules",
         )
     if code == codes.META_OUT_OF_PLACE:
-        return UnsupportedError("key metadata that does not stand directly before a value type", offset=pos)
+        return UnsupportedError(
+            "key metadata that does not stand directly before a value type",
+            offset=pos,
+            remedy="no server is known to write this; use a newer rdbmerge, or pull the source again",
+        )
     findings = {
         codes.BAD_LENGTH: f"a length cannot start with byte 0x{detail:02x}",
         codes.BAD_STRING: f"a string cannot start with byte 0x{detail:02x}",

@@ -216,6 +216,5 @@ def _failure(settled: Settled) -> ConflictError:
     keys = "1 key is" if settled.count == 1 else f"{settled.count:,} keys are"
     return ConflictError(
         f"{keys} in more than one source:\n{lines}{more}",
-        remedy="choose with --on-conflict first|last|longest-ttl, separate them with --db-map or --key-prefix,"
-        " or filter them out",
+        remedy="choose with --on-conflict first|last|longest-ttl, or leave them out with --db, --type or --exclude-key",
     )

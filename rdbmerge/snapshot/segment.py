@@ -95,7 +95,12 @@ class Segment:
 
     def check_unchanged(self) -> None:
         """Raise UsageError if the file on disk is not the one that was opened."""
-        facts = self.path.stat()
+        try:
+            facts = self.path.stat()
+        except OSError as error:
+            raise UsageError(
+                f"{self.path} went away while it was being read: {error.strerror}", remedy=_remedy(error)
+            ) from error
         if (facts.st_size, facts.st_mtime_ns) != (self.size_bytes, self.mtime_ns):
             raise UsageError(f"{self.path} changed while it was being read", remedy="run the command again")
 

@@ -40,8 +40,9 @@ def test_every_server_at_hand_writes_a_known_version(path: Path) -> None:
     ("magic", "remedy"),
     [
         (b"REDIS0015", "use a newer rdbmerge"),
-        (b"REDIS9999", "use a newer rdbmerge"),
-        (b"REDIS0080", "use a newer rdbmerge"),
+        (b"REDIS0080", "check where the file comes from; no server writes this version"),
+        (b"REDIS9999", "check where the file comes from; no server writes this version"),
+        (b"REDIS0079", "use a newer rdbmerge"),
         (b"VALKEY081", "use a newer rdbmerge"),
         (b"REDIS0000", "check where the file comes from; no server writes this version"),
         (b"VALKEY011", "check where the file comes from; no server writes this version"),

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Makes fixtures/broken: RDB files that are wrong in one way each, the same bytes at every run.
+
+    scripts/make_broken.py            writes the .rdb files anew
+    scripts/make_broken.py --texts    and, from what rdbmerge now says, the .error.txt and .warning.txt beside them
+
+The texts are promises to users: read every line of the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from rdbbytes import (  # noqa: E402
+    aux,
+    entry,
+    expiry,
+    function,
+    length,
+    rdb,
+    record,
+    select,
+    string,
+    strings,
+)
+
+FOLDER = ROOT / "fixtures" / "broken"
+LIBRARY = b"#!lua name=lib\nredis.register_function('f', function() return 1 end)"
+META = b"\xf3\x01" + b"\0\0\0\1" + b"\x02\x07\x00"
+WHOLE = rdb(
+    11, aux(b"redis-ver", b"7.2.6"), select(0), entry(b"key:1", b"value"), record(2, b"set", strings([b"a", b"b"]))
+)
+AOF = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
+
+
+def one(version: int, *parts: bytes) -> bytes:
+    """A good key, then the parts."""
+    return rdb(version, select(0), entry(b"good"), *parts)
+
+
+BROKEN: dict[str, bytes] = {
+    # The head.
+    "empty": b"",
+    "magic_wrong": b"REDSI0009" + WHOLE[9:],
+    "magic_cut": b"REDIS00",
+    "version_newer_redis": rdb(15, select(0), entry(b"k")),
+    "version_newer_valkey": rdb(81, select(0), entry(b"k"), magic=b"VALKEY081"),
+    "version_of_redis_under_valkey": rdb(11, select(0), entry(b"k"), magic=b"VALKEY011"),
+    "version_of_valkey_under_redis": rdb(80, select(0), entry(b"k"), magic=b"REDIS0080"),
+    "aof_plain": AOF,
+    "aof_with_rdb_preamble": rdb(9, aux(b"aof-preamble", b"1"), select(0), entry(b"k"), tail=AOF),
+    # A file of gzip's header, no name and no time, and nothing behind.
+    "gzip": bytes.fromhex("1f8b08000000000002ff") + b"\x03\x00" + bytes(8),
+    # Cut short.
+    "cut_in_key": WHOLE[: WHOLE.index(b"key:1") + 3],
+    "cut_in_value": WHOLE[: WHOLE.index(b"value") + 2],
+    "cut_in_set": WHOLE[: WHOLE.index(b"\x01b") + 1],
+    "cut_before_end": WHOLE[:-9],
+    "cut_before_checksum": WHOLE[:-8],
+    "cut_in_checksum": WHOLE[:-3],
+    # Damaged.
+    "bit_flipped_in_value": flipped(WHOLE, WHOLE.index(b"value")),
+    "bit_flipped_in_checksum": flipped(WHOLE, len(WHOLE) - 4),
+    "length_wrong": one(11, record(1, b"k", b"\x90")),
+    "length_of_4_gb": one(11, record(0, b"k", b"\x80\xff\xff\xff\xff")),
+    "length_of_16_eb": one(11, record(0, b"k", b"\x81" + b"\xff" * 8)),
+    "string_wrong": one(11, record(0, b"k", b"\xc7")),
+    "score_wrong": one(11, record(3, b"k", length(1) + string(b"member") + b"\xfd")),
+    "list_container_wrong": one(11, record(18, b"k", b"\x01\x03" + string(b"node"))),
+    "module_opcode_wrong": one(11, record(7, b"k", b"\x81" + bytes.fromhex("BDE72DA2BB1EB400") + b"\x06")),
+    "lzf_claims_too_much": one(11, record(0, b"k", b"\xc3\x02\x80\x10\x00\x00\x00" + b"\x00a")),
+    "lzf_does_not_unpack": one(11, record(0, b"", string(b"v"), key_bytes=b"\xc3\x02\x14\x05a")),
+    "array_tag_wrong": one(14, record(28, b"k", b"\x01\x00\x00\x09")),
+    "stream_id_wrong": one(11, record(21, b"k", b"\x01" + string(b"5-1") + string(b"listpack"))),
+    "hash_listpack_wrong": one(
+        12, record(25, b"k", bytes(8) + string(bytes.fromhex("0d000000 0200 816602 817602 ff".replace(" ", ""))))
+    ),
+    "db_beyond_bounds": rdb(11, select(1 << 31), entry(b"k")),
+    "module_data_misplaced": rdb(11, b"\xf7\x81" + bytes.fromhex("BDE72DA2BB1EB400") + b"\x02\x03\x00"),
+    # Not known.
+    "type_unknown": one(11, record(99, b"k", string(b"v"))),
+    "type_module_of_release_candidate": one(11, record(6, b"k", string(b"v"))),
+    "type_hash_template": one(14, record(31, b"k", string(b"v"))),
+    "opcode_unknown": one(11, b"\xf3\x00"),
+    "opcode_hash_template": one(14, b"\xf2\x01\x01" + string(b"field")),
+    "opcode_function_of_release_candidate": rdb(10, b"\xf6" + string(b"lib") + string(b"LUA") + b"\x00" + string(b"x")),
+    "key_metadata_misplaced": one(13, record(0, b"k", string(b"v"), attributes=META + expiry(2_000_000_000_000))),
+    # No server writes, and none loads.
+    "key_twice": one(11, entry(b"twice", b"1"), entry(b"between"), entry(b"twice", b"2")),
+    "key_twice_as_number_and_text": one(11, entry(b"12345"), record(0, b"", string(b"v"), key_bytes=b"\xc1\x39\x30")),
+    "library_twice": rdb(11, function(LIBRARY), function(LIBRARY), select(0), entry(b"k")),
+}
+# Accepted, with a warning.
+ODD: dict[str, bytes] = {
+    "odd_trailing_garbage": WHOLE + b"garbage",
+    "odd_checksum_off": WHOLE[:-8] + bytes(8),
+    "odd_aof_base": rdb(11, aux(b"aof-base", b"1"), select(0), entry(b"k")),
+    "odd_empty_collections": one(11, record(1, b"list", length(0)), record(2, b"set", length(0))),
+    "odd_db_number": rdb(11, select(16), entry(b"k")),
+}
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name, data in (BROKEN | ODD).items():
+        (FOLDER / f"{name}.rdb").write_bytes(data)
+    if "--texts" in sys.argv:
+        from broken import text_beside, told
+
+        for name in BROKEN | ODD:
+            path = FOLDER / f"{name}.rdb"
+            text_beside(path).write_text(told(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What bad input gets: for each file of fixtures/broken the exact message, remedy and exit code, and no output."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from broken import text_beside, told
+
+from rdbmerge import errors
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "fixtures" / "broken"
+FILES = sorted(FOLDER.glob("*.rdb"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_bad_file_gets_exactly_the_message_that_is_promised(path: Path) -> None:
+    assert told(path) == text_beside(path).read_text()
+
+
+def test_every_text_has_its_file() -> None:
+    assert {text_beside(path) for path in FILES} == {*FOLDER.glob("*.txt")}
+    assert len(FILES) > 30
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.error.txt")), ids=lambda path: path.name.split(".")[0])
+def test_every_failure_says_what_to_do(path: Path) -> None:
+    error, remedy, status = path.read_text().splitlines()
+    assert error.startswith(f"Error: {path.name.removesuffix('.error.txt')}.rdb at byte ")
+    assert remedy.startswith("Try:   ")
+    assert status in {"exit 10", "exit 11", "exit 12", "exit 13"}
+
+
+def test_every_kind_of_failure_that_a_file_can_have_is_there() -> None:
+    kinds = {errors.FormatError, *errors.FormatError.__subclasses__()}
+    codes = {int(path.read_text().split()[-1]) for path in FOLDER.glob("*.error.txt")}
+    assert codes == {kind.exit_code for kind in kinds}
+
+
+@pytest.mark.once
+def test_the_files_are_made_anew_with_the_same_bytes(tmp_path: Path) -> None:
+    script = (ROOT / "scripts" / "make_broken.py").read_text()
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "fixtures").mkdir()
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    copy = tmp_path / "scripts" / "make_broken.py"
+    copy.write_text(script)
+    subprocess.run([sys.executable, copy], check=True)
+    made = {path.name: path.read_bytes() for path in (tmp_path / "fixtures" / "broken").iterdir()}
+    assert made == {path.name: path.read_bytes() for path in FILES}
