@@ -92,6 +92,13 @@ def format_bytes(size_bytes: int | float) -> str:
 
 def escape_key(key: bytes, *, limit: int = 120) -> str:
     """A key for people: printable ASCII as it is, the rest as \\xNN, cut at `limit` bytes with the length told."""
+    if (
+        len(key) <= limit
+        and key.isascii()
+        and (text := key.decode()).isprintable()
+        and not ('"' in text or "\\" in text)
+    ):
+        return f'"{text}"'  # the usual key, without looking at each byte
     shown = "".join(
         chr(byte) if 32 <= byte < 127 and byte not in (34, 92) else f"\\x{byte:02x}" for byte in key[:limit]
     )

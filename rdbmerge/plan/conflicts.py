@@ -26,6 +26,7 @@ from rdbmerge.snapshot.segment import Segment
 from rdbmerge.units import escape_key
 
 _SHOWN = 10
+_GROUPS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +134,22 @@ def _groups(
     facts = np.concatenate([facts for _, facts in found])
     order = np.argsort(hashes, kind="stable")  # stable: precedence stays
     hashes, facts = hashes[order], facts[order]
-    borders = [0, *(np.flatnonzero(hashes[1:] != hashes[:-1]) + 1).tolist(), len(hashes)]
-    for start, stop in pairwise(borders):
-        if stop - start < 2:
-            continue
-        by_key: dict[bytes, list[_Suspect]] = {}
-        for line in facts[start:stop]:
-            suspect = _Suspect(*(int(cell) for cell in line))
-            key, _ = read_string(candidates[suspect.source].segment.view, suspect.key_start)
-            by_key.setdefault(key, []).append(suspect)
-        for key, group in by_key.items():
-            if len(group) > 1:
-                yield key, group
+    borders = np.concatenate([[0], np.flatnonzero(hashes[1:] != hashes[:-1]) + 1, [len(hashes)]])
+    for some in range(0, len(borders) - 1, _GROUPS_AT_ONCE):
+        here = borders[some : some + _GROUPS_AT_ONCE + 1]
+        lines = facts[here[0] : here[-1]].tolist()
+        for start, stop in pairwise((here - here[0]).tolist()):
+            if stop - start > 1:
+                yield from _same_keys(candidates, [_Suspect(*line) for line in lines[start:stop]])
+
+
+def _same_keys(candidates: Sequence[Candidate], suspects: list[_Suspect]) -> Iterator[tuple[bytes, list[_Suspect]]]:
+    """Equal hashes are only suspects: part them by the keys themselves."""
+    by_key: dict[bytes, list[_Suspect]] = {}
+    for suspect in suspects:
+        key, _ = read_string(candidates[suspect.source].segment.view, suspect.key_start, suspect.value_start)
+        by_key.setdefault(key, []).append(suspect)
+    yield from ((key, group) for key, group in by_key.items() if len(group) > 1)
 
 
 def _settle_one(

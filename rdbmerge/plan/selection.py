@@ -118,7 +118,8 @@ class Selection:
             reasons[:] = FILTERED
             return reasons
         if len(self.losers):
-            reasons[np.isin(columns.entry_start[:rows], self.losers)] = CONFLICT
+            first, last = np.searchsorted(self.losers, (columns.start, columns.stop))
+            reasons[np.searchsorted(columns.entry_start[:rows], self.losers[first:last])] = CONFLICT
         if self.dead_before_ms is not None:
             self._book_dead(view, columns, reasons, self.dead_before_ms)
         reasons[self.type_out[columns.type[:rows]] | ((columns.flags[:rows] & codes.EMPTY) != 0)] = FILTERED
