@@ -115,7 +115,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
     context.exit()
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLE)
+@click.group("rdbmerge", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLE)
 @click.option(
     "--version",
     is_flag=True,

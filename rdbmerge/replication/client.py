@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from rdbmerge.errors import SourceError, TransferCutError
 from rdbmerge.replication.connection import Wire, check_stop, open_socket
@@ -223,8 +224,9 @@ class _Attempt:
                 self._check_size(self.size_bytes)
                 self.sha256.update(event.data)
                 self.sink.write(event.data)
-            self.reporter.report("transfer", self.size_bytes, total)
-            chunk = wire.receive(self.chunk_bytes, timeout_s=limits.reply_timeout_s)
+            tell = partial(self.reporter.report, "transfer", self.size_bytes, total)
+            tell()
+            chunk = wire.receive(self.chunk_bytes, timeout_s=limits.reply_timeout_s, on_tick=tell)
             if chunk is None:
                 raise self._stalled(total)
             if not chunk:
