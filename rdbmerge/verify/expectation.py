@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,7 @@ from rdbmerge.format.columns import Columns
 from rdbmerge.format.digest import Digest, digest_batch
 from rdbmerge.snapshot.index import Chunk, Progress, index_path
 from rdbmerge.verify.origin import EXPECTED, EXPIRED, FILTERED, Origin
+from rdbmerge.verify.windows import WINDOW_BYTES, Window, reading, walk_part
 
 Offsets = NDArray[np.int64]  # of entries in their source, ascending
 
@@ -48,6 +50,7 @@ class SourceReader:
         self._digests = digests
         self._progress = progress
         self._local = threading.local()
+        self._files: dict[int, int] = {}  # number of the source -> file descriptor
 
     def columns(self) -> Columns:
         """The batch that belongs to this thread."""
@@ -56,6 +59,12 @@ class SourceReader:
         columns: Columns = self._local.columns
         return columns
 
+    def _window(self) -> Window:
+        if not hasattr(self._local, "window"):
+            self._local.window = Window(2 * WINDOW_BYTES)
+        window: Window = self._local.window
+        return window
+
     def read(self, origins: Sequence[Origin]) -> list[Line]:
         """One line a source and db, in the order of precedence. Conflicts are not yet taken out."""
         tasks = [(origin, chunk) for origin in origins for chunk in origin.index.facts.chunks]
@@ -63,7 +72,8 @@ class SourceReader:
         for origin, chunk in tasks:
             line = Line(origin, chunk.db, origin.target_of(chunk.db))
             lines.setdefault((origin.number, chunk.db), line)
-        with ThreadPoolExecutor(self._jobs) as pool:
+        with ExitStack() as files, ThreadPoolExecutor(self._jobs) as pool:
+            self._files = {origin.number: files.enter_context(reading(origin.segment)) for origin in origins}
             for (origin, chunk), part in zip(tasks, pool.map(self._chunk, tasks), strict=True):
                 _add(lines[origin.number, chunk.db], part)
         return [lines[key] for key in sorted(lines)]
@@ -89,9 +99,10 @@ class SourceReader:
         if not origin.takes_db(chunk.db):
             part.read = part.filtered = chunk.rows
         else:
-            with origin.segment.naming_errors():
-                for batch in origin.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=self.columns()):
-                    self._batch(part, batch)
+            segment, file, window = origin.segment, self._files[origin.number], self._window()
+            with segment.naming_errors():
+                for view, batch in walk_part(segment, file, window, chunk.start, chunk.stop, chunk.db, self.columns()):
+                    self._batch(part, view, batch)
         if part.read != chunk.rows:
             raise UsageError(
                 f"{index_path(origin.segment.path)} does not belong to {origin.name}: {chunk.rows:,} entries announced"
@@ -102,16 +113,16 @@ class SourceReader:
             self._progress(chunk.stop - chunk.start)
         return part
 
-    def _batch(self, part: Line, batch: Columns) -> None:
+    def _batch(self, part: Line, view: memoryview, batch: Columns) -> None:
         origin = part.origin
-        verdicts = origin.verdicts(batch)
+        verdicts = origin.verdicts(batch, view)
         counts = np.bincount(verdicts, minlength=3)
         part.read += batch.rows
         part.expired += int(counts[EXPIRED])
         part.filtered += int(counts[FILTERED])
         part.expected += int(counts[EXPECTED])
         if self._digests:
-            digest = digest_batch(origin.segment.view, batch, origin.reading, verdicts, origin.field_types)
+            digest = digest_batch(view, batch, origin.reading, verdicts, origin.field_types)
             part.digest += digest
             part.expected_expires += digest.expires
         else:

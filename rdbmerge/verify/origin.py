@@ -84,31 +84,34 @@ class Origin:
                 cells[number] = Logical(row.logical).name.lower() not in wanted
         return cells
 
-    def verdicts(self, columns: Columns) -> Verdicts:
-        """EXPECTED, FILTERED or EXPIRED for each row of a batch. Raises FormatError for a damaged key or field."""
-        rows = columns.rows
+    def verdicts(self, columns: Columns, view: memoryview | None = None) -> Verdicts:
+        """EXPECTED, FILTERED or EXPIRED for each row of a batch in `view` (None: in the mapped file).
+
+        Raises FormatError for a damaged key or field.
+        """
+        rows, view = columns.rows, self.segment.view if view is None else view
         if not self.takes_db(columns.db):
             return np.full(rows, FILTERED, np.uint8)
         out = np.zeros(rows, np.uint8)
         if self.dead_before_ms is not None:
             at_ms = columns.expire_at_ms[:rows]
             out[(at_ms < self.dead_before_ms) & (at_ms != codes.NO_EXPIRY)] = EXPIRED
-            self._dead_by_fields(columns, out, self.dead_before_ms)
+            self._dead_by_fields(view, columns, out, self.dead_before_ms)
         out[(columns.flags[:rows] & codes.EMPTY) != 0] = FILTERED
         if self.rules.types is not None:
             out[self._wrong_type[columns.type[:rows]] != 0] = FILTERED
         if self._include or self._exclude:
             for row in np.flatnonzero(out != FILTERED).tolist():
-                if not self._chosen(columns.key(self.segment.view, row)):
+                if not self._chosen(columns.key(view, row)):
                     out[row] = FILTERED
         return out
 
-    def _dead_by_fields(self, columns: Columns, out: Verdicts, dead_before_ms: int) -> None:
+    def _dead_by_fields(self, view: memoryview, columns: Columns, out: Verdicts, dead_before_ms: int) -> None:
         """A hash none of whose fields was alive is as dead as a key."""
         for row in np.flatnonzero((self.field_types[columns.type[: columns.rows]] != 0) & (out == EXPECTED)).tolist():
             shape = self.segment.dialect.types[int(columns.type[row])].shape
             start, end = int(columns.value_start[row]), int(columns.end[row])
-            for field in fields.read_fields(self.segment.view, shape, start, end):
+            for field in fields.read_fields(view, shape, start, end):
                 if field.expire_at_ms is None or field.expire_at_ms >= dead_before_ms:
                     break
             else:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from rdbmerge.format import codes
 from rdbmerge.format.dialects import Dialect
 from rdbmerge.verify.report import Check
-from rdbmerge.verify.structure import ENTRIES, Found, show_keys
+from rdbmerge.verify.structure import Found, show_keys
+from rdbmerge.verify.windows import ENTRIES
 
 # What a merged file may say about itself; anything else was copied from a source and means something to servers.
 _ALLOWED_AUX = (b"redis-ver", b"valkey-ver", b"redis-bits", b"ctime")

@@ -6,6 +6,7 @@ be read but should not be like that becomes findings. Knows nothing of sources.
 
 from __future__ import annotations
 
+import collections
 import queue
 import threading
 from collections.abc import Iterable
@@ -21,25 +22,16 @@ from rdbmerge.format.columns import Columns
 from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.digest import Digest, Reading, digest_batch
 from rdbmerge.format.records import Aux, End, Function, ModuleAux, ResizeDb
-from rdbmerge.format.scan import Record, Walk
+from rdbmerge.format.scan import Record
 from rdbmerge.snapshot.hashes import HashCollector, repeated
 from rdbmerge.snapshot.index import Progress
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.units import escape_key
+from rdbmerge.verify.windows import FileWalk, Step, Window, reading
 
 CRC64 = anycrc.Model("CRC64-REDIS")
-ENTRIES = -1  # as an "opcode" among the steps of a file
 # Key hashes held before they go to disk: 8 bytes a key, 16 while they are sorted.
 _LIMIT_HASHES = 24_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A record, or a run of entries, in the order of the file."""
-
-    opcode: int
-    offset: int
-    db: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +78,6 @@ class Found:
     def db(self, number: int) -> DbFound:
         """The db of that number, made when it is new."""
         return self.dbs.setdefault(number, DbFound())
-
-
-class _OrderedWalk(Walk):
-    """Notes every record on the way, those too that a walk passes over in silence."""
-
-    def __init__(self, view: memoryview, dialect: Dialect, columns: Columns, steps: list[Step]) -> None:
-        super().__init__(view, columns=columns, dialect=dialect)
-        self.steps = steps
-
-    def _record(self, opcode: int) -> Record | None:
-        offset = self.pos
-        record = super()._record(opcode)
-        self.steps.append(Step(opcode, offset, self.db))
-        return record
 
 
 class _Tally:
@@ -158,28 +136,30 @@ class MergedReader:
     def _walk(self, found: Found) -> None:
         for _ in range(self._jobs + 1):
             self._free.put(Columns())
-        pending: list[Future[_Tally]] = []
-        walk = _OrderedWalk(self._segment.view, found.dialect, Columns(), found.steps)
-        with ThreadPoolExecutor(self._jobs) as pool:
-            for item in walk:
-                if isinstance(item, Columns):
-                    part = Part(item.db, item.start, item.stop)
-                    found.steps.append(Step(ENTRIES, part.start, part.db))
-                    found.parts.append(part)
-                    pending.append(pool.submit(self._digest, item))
-                    walk.columns = self._free.get()
-                    self._checksum_to(found, part.stop)
-                    while pending and pending[0].done():
-                        _book(found, pending.pop(0).result())
-                else:
-                    self._note(found, item)
-            for future in pending:
-                _book(found, future.result())
+        windows: collections.deque[tuple[Window, list[Future[_Tally]]]] = collections.deque()
+        walk, columns = FileWalk(self._segment), Columns()
+        found.steps = walk.steps
+        with reading(self._segment) as file, ThreadPoolExecutor(self._jobs) as pool:
+            while not found.end.end:
+                window, pending = _next_window(found, windows, self._jobs + 1)
+                for item in walk.walk(file, window, columns):
+                    if isinstance(item, Columns):
+                        shift = walk.window.shift
+                        found.parts.append(Part(item.db, item.start + shift, item.stop + shift))
+                        pending.append(pool.submit(self._digest, walk.window.view, item))
+                        columns = self._free.get()
+                        walk.give_columns(columns)
+                    else:
+                        self._note(found, item)
+                self._checksum_to(found, walk)
+                windows.append((window, pending))
+            while windows:
+                _next_window(found, windows, 0)
 
-    def _digest(self, columns: Columns) -> _Tally:
+    def _digest(self, view: memoryview, columns: Columns) -> _Tally:
         try:
             left_out = (np.zeros if self._digests else np.ones)(columns.rows, np.uint8)
-            digest = digest_batch(self._segment.view, columns, self._reading, left_out, self._field_types)
+            digest = digest_batch(view, columns, self._reading, left_out, self._field_types)
             with self._lock:
                 self._hashes.add(columns.db, columns.key_hash[: columns.rows])
             return _Tally(columns, digest)
@@ -198,10 +178,12 @@ class MergedReader:
                 found.module_data.append(item)
             case End():
                 found.end = item
-                self._checksum_to(found, item.checksum_offset)
 
-    def _checksum_to(self, found: Found, offset: int) -> None:
-        found.crc64 = CRC64.calc(self._segment.view[self._done : offset], found.crc64)
+    def _checksum_to(self, found: Found, walk: FileWalk) -> None:
+        """Over what was walked since the last time: in the window, or in the mapping when it was too large for one."""
+        offset = found.end.checksum_offset or walk.position
+        shift = walk.window.shift
+        found.crc64 = CRC64.calc(walk.window.view[self._done - shift : offset - shift], found.crc64)
         if self._progress:
             self._progress(offset - self._done)
         self._done = offset
@@ -220,6 +202,18 @@ class MergedReader:
             if suspects:
                 parts = (part for part in found.parts if part.db == db)
                 found.repeated_keys += _repeated_keys(self._segment, parts, np.concatenate(suspects), self._reading)
+
+
+def _next_window(
+    found: Found, windows: collections.deque[tuple[Window, list[Future[_Tally]]]], most: int
+) -> tuple[Window, list[Future[_Tally]]]:
+    """A window that nobody looks at any more; the tallies of its former bytes are booked."""
+    if len(windows) <= most and most:
+        return Window(), []
+    window, pending = windows.popleft()
+    for future in pending:
+        _book(found, future.result())
+    return window, []
 
 
 def _book(found: Found, tally: _Tally) -> None:
