@@ -30,18 +30,24 @@ class HashCollector:
         self._held: dict[int, list[Hashes]] = {}
         self._held_count = 0
         self._runs: dict[int, list[Hashes]] = {}
+        self._sums: dict[int, int] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def add(self, db: int, hashes: Hashes) -> None:
         """Take a copy of a batch's hashes."""
         self._held.setdefault(db, []).append(hashes.copy())
         self._held_count += len(hashes)
+        self._sums[db] = (self._sums.get(db, 0) + wrapping_sum(hashes)) % (1 << 64)
         if self._held_count > self._limit:
             self._spill()
 
     def dbs(self) -> list[int]:
         """The dbs that have hashes, ascending."""
         return sorted(self._held.keys() | self._runs.keys())
+
+    def sum_of(self, db: int) -> int:
+        """The sum of all hashes of one db modulo 2^64: what tells later whether they are all there."""
+        return self._sums.get(db, 0)
 
     def sorted_hashes(self, db: int) -> Iterator[Hashes]:
         """The hashes of one db in ascending order, in pieces; equal hashes are never split over two pieces."""
@@ -76,6 +82,11 @@ class HashCollector:
             self._runs.setdefault(db, []).append(np.memmap(path, np.uint64, "r"))
         self._held = {}
         self._held_count = 0
+
+
+def wrapping_sum(hashes: Hashes) -> int:
+    """The sum modulo 2^64."""
+    return int(np.add.reduce(hashes, dtype=np.uint64))
 
 
 def merge_sorted(runs: Sequence[Hashes]) -> Iterator[Hashes]:

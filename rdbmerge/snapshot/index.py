@@ -17,11 +17,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rdbmerge.errors import DiskError
-from rdbmerge.snapshot.hashes import HashCollector, Hashes
+from rdbmerge.snapshot.hashes import HashCollector, Hashes, wrapping_sum
 from rdbmerge.snapshot.segment import Segment
 
 INDEX_SUFFIX = ".index"
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 _ALIGN_BYTES = 4096
 
 Progress = Callable[[int], None]  # bytes scanned since the last call
@@ -90,7 +90,7 @@ class IndexFacts(_Model):
     chunks: list[Chunk]
     libraries: list[Library]
     module_data: list[ModuleData]
-    hashes_at: dict[int, tuple[int, int]] = {}  # db -> offset in the index file, count
+    hashes_at: dict[int, tuple[int, int, int]] = {}  # db -> offset in the index file, count, sum modulo 2^64
 
     @property
     def keys(self) -> int:
@@ -121,19 +121,23 @@ def index_path(segment_path: Path) -> Path:
 
 
 def cached_index(segment: Segment) -> Index | None:
-    """The index beside the segment if it is there and belongs to these very bytes."""
-    path = index_path(segment.path)
+    """The index beside the segment if it is there, whole, and belongs to these very bytes."""
     try:
-        with path.open("rb") as file:
+        with index_path(segment.path).open("rb") as file:
             facts = IndexFacts.model_validate_json(file.readline())
-        if not _belongs(facts, segment):
-            return None
-        hashes: dict[int, Hashes] = {
-            db: np.memmap(path, np.uint64, "r", offset, (count,)) for db, (offset, count) in facts.hashes_at.items()
-        }
-    except (OSError, ValidationError, ValueError):
+            if not _belongs(facts, segment):
+                return None
+            hashes = _mapped(file, facts)
+    except (OSError, ValidationError, ValueError, OverflowError):
         return None  # a cache that cannot be read is no cache
+    # An index is not synced when written: after a loss of power its head may be there without all of its hashes.
+    if any(wrapping_sum(column) != facts.hashes_at[db][2] for db, column in hashes.items()):
+        return None
     return Index(facts, hashes)
+
+
+def _mapped(file: BinaryIO, facts: IndexFacts) -> dict[int, Hashes]:
+    return {db: np.memmap(file, np.uint64, "r", offset, (count,)) for db, (offset, count, _) in facts.hashes_at.items()}
 
 
 def _belongs(facts: IndexFacts, segment: Segment) -> bool:
@@ -141,6 +145,8 @@ def _belongs(facts: IndexFacts, segment: Segment) -> bool:
         segment.size_bytes,
         segment.mtime_ns,
     ):
+        return False
+    if {db: count for db, (_, count, _) in facts.hashes_at.items()} != {db.db: db.keys for db in facts.dbs if db.keys}:
         return False
     footer = bytes(segment.view[facts.end - 8 : facts.end]) if facts.stored_crc64 is not None else None
     return footer is None or int.from_bytes(footer, "little") == facts.stored_crc64
@@ -153,7 +159,7 @@ def write_index(segment_path: Path, facts: IndexFacts, collector: HashCollector)
     """
     path = index_path(segment_path)
     partial = path.with_name(f".{path.name}.partial")
-    body = _header(facts)
+    body = _header(facts, collector)
     try:
         with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b") as file:
             index = _write(file, body, facts, collector)
@@ -172,14 +178,15 @@ def write_index(segment_path: Path, facts: IndexFacts, collector: HashCollector)
         ) from error
 
 
-def _header(facts: IndexFacts) -> bytes:
+def _header(facts: IndexFacts, collector: HashCollector) -> bytes:
     """One line of JSON, padded so that the hashes behind it are aligned; it names their offsets."""
     room = _ALIGN_BYTES
+    sums = {db.db: collector.sum_of(db.db) for db in facts.dbs if db.keys}
     while True:
         start, facts.hashes_at = room, {}
         for db in facts.dbs:
             if db.keys:
-                facts.hashes_at[db.db] = (start, db.keys)
+                facts.hashes_at[db.db] = (start, db.keys, sums[db.db])
                 start += 8 * db.keys
         body = facts.model_dump_json().encode()
         if len(body) < room:
@@ -193,7 +200,4 @@ def _write(file: BinaryIO, body: bytes, facts: IndexFacts, collector: HashCollec
         for piece in collector.sorted_hashes(db):
             file.write(piece.data.cast("B"))
     file.flush()
-    return Index(
-        facts,
-        {db: np.memmap(file, np.uint64, "r", offset, (count,)) for db, (offset, count) in facts.hashes_at.items()},
-    )
+    return Index(facts, _mapped(file, facts))
