@@ -40,10 +40,13 @@ ACL user needs +psync +replconf +ping, and +info +time for the checks."""
 @click.command(epilog=EPILOG)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...|@FILE")
 @click.option("--dir", "folder", type=EXISTING, required=True, help="Folder for the snapshots; made if need be (0700).")
-@click.option("--jobs", type=click.IntRange(1, 1024), default=8, show_default=True, help="Sources at once.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 1024), metavar="N", default=8, show_default=True, help="Sources at once."
+)
 @click.option(
     "--jobs-per-host",
     type=click.IntRange(1, 1024),
+    metavar="N",
     default=1,
     show_default=True,
     help="Sources at once of one machine: each forks, and may double its memory.",

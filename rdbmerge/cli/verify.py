@@ -70,8 +70,20 @@ class _SeveralAgainst(click.Command):
     help="The files or folders that were merged, in their order; or the plan.",
 )
 @rules_options
-@click.option("--level", type=click.Choice(("counts", "digest", "full")), default="digest", show_default=True)
-@click.option("--witness", type=click.Choice(("rdbtools", "server", "none")), default="none", show_default=True)
+@click.option(
+    "--level",
+    type=click.Choice(("counts", "digest", "full")),
+    default="digest",
+    show_default=True,
+    help="How much is compared; see below.",
+)
+@click.option(
+    "--witness",
+    type=click.Choice(("rdbtools", "server", "none")),
+    default="none",
+    show_default=True,
+    help="Another program to ask.",
+)
 @click.option("--witness-server", type=EXISTING, metavar="BINARY", help="The redis-server or valkey-server to ask.")
 @report_option
 @force_option
