@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rdbmerge.steps.pull_one import PullStatus
 
 _LINE_EVERY_S = 1.0
+_WAITING_LINE_EVERY_S = 30.0  # a snapshot of a large server takes minutes to be made
 _ENDS = ("pulled", "skipped", "failed")
 _DOING = {"connect": "connecting", "wait": "waiting for its snapshot", "transfer": "receiving", "check": "checking"}
 
@@ -160,7 +161,8 @@ class PullLines:
         self._clock = clock
         self._phases: dict[str, str] = {}
         self._began: dict[str, tuple[float, int]] = {}
-        self._next: dict[str, float] = {}
+        self._next: dict[str, float] = {}  # when a new phase may be told
+        self._again: dict[str, float] = {}  # when the same one may be told again
 
     def __call__(self, status: PullStatus) -> None:
         """Say it, if it is time to."""
@@ -174,10 +176,13 @@ class PullLines:
             self._began[name] = (now, status.done_bytes)
             # Phases that pass in less than a second are not worth a line each.
             if not first and now < self._next.get(name, now):
+                self._again[name] = self._next[name]
                 return
-        elif now < self._next.get(name, now):
+        elif now < self._again.get(name, now):
             return
+        waits = status.phase in ("connect", "wait")
         self._next[name] = now + _LINE_EVERY_S
+        self._again[name] = now + (_WAITING_LINE_EVERY_S if waits else _LINE_EVERY_S)
         self._say(f"{name}: {_DOING[status.phase]}{self._amount(status, now)}")
 
     def _amount(self, status: PullStatus, now: float) -> str:

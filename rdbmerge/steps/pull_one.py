@@ -63,6 +63,8 @@ def held_snapshot(source: Source, tools: PullTools) -> tuple[Held, Manifest | No
         manifest = read_manifest(final)
         if manifest is None or manifest.pulled is None:
             return Held(False, "the file at hand has no manifest of a pull"), None
+        if manifest.pulled.address != source.address:
+            return Held(False, f"the file at hand came from {manifest.pulled.address}"), None
         if not _is_the_file(source, tools, manifest):
             return Held(False, "the file at hand is not the one its manifest describes"), None
     except StoppedError:
@@ -77,9 +79,7 @@ def held_snapshot(source: Source, tools: PullTools) -> tuple[Held, Manifest | No
 def _is_the_file(source: Source, tools: PullTools, manifest: Manifest) -> bool:
     with Segment(tools.folder.final_path(source.name)) as segment:
         pulled = manifest.pulled
-        if pulled is None or pulled.address != source.address:
-            return False
-        if (segment.size_bytes, segment.mtime_ns) != (manifest.size_bytes, pulled.mtime_ns):
+        if pulled is None or (segment.size_bytes, segment.mtime_ns) != (manifest.size_bytes, pulled.mtime_ns):
             return False
         index = read_index(segment, progress=lambda _: _check_stop(tools, source))
         return f"{index.facts.crc64:016x}" == manifest.crc64

@@ -44,6 +44,15 @@ def test_each_source_has_lines_of_its_own() -> None:
     assert lines == ["a: connecting", "b: connecting"]
 
 
+def test_a_long_wait_is_told_twice_a_minute() -> None:
+    lines, now = list[str](), [0.0]
+    tell = PullLines(lines.append, clock=lambda: now[0])
+    for second in range(61):
+        now[0] = float(second)
+        tell(PullStatus("a", "wait"))
+    assert lines == ["a: waiting for its snapshot"] * 3
+
+
 @pytest.mark.parametrize(
     ("status", "line"),
     [
