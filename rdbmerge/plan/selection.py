@@ -51,14 +51,14 @@ def _char_class(glob: bytes, i: int) -> tuple[bytes, int]:
     members = bytearray()
     while i < len(glob) and glob[i : i + 1] != b"]":
         if glob[i : i + 1] == b"\\" and i + 1 < len(glob):
-            i += 1
-        low = glob[i]
-        if glob[i + 1 : i + 2] == b"-" and i + 2 < len(glob) and glob[i + 2 : i + 3] != b"]":
-            high = glob[i + 2]
-            members += b"\\x%02x-\\x%02x" % (min(low, high), max(low, high))
+            members += b"\\x%02x" % glob[i + 1]  # never the beginning of a range
+            i += 2
+        elif glob[i + 1 : i + 2] == b"-" and i + 2 < len(glob):  # even up to `]`, as Redis has it
+            low, high = sorted((glob[i], glob[i + 2]))
+            members += b"\\x%02x-\\x%02x" % (low, high)
             i += 3
         else:
-            members += b"\\x%02x" % low
+            members += b"\\x%02x" % glob[i]
             i += 1
     if not members:
         return (b"." if negated else b"(?!)"), i + 1
