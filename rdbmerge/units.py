@@ -14,6 +14,8 @@ _SIZE_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?(?:/s)?", re.IGNORE
 _DURATION_HINT = "write it as 3h, -15m, 1d12h or 1500ms"
 # Farther than this no server keeps an expiry apart from "for ever"; see rdb-format.md 13.
 _MAX_DURATION_MS = 1 << 47
+_MAX_INSTANT_MS = 1 << 47
+_NO_DISK_BYTES = 1 << 62
 
 
 def parse_duration_ms(text: str) -> int:
@@ -26,10 +28,14 @@ def parse_duration_ms(text: str) -> int:
     parts = _PART.findall(body)
     if not parts or "".join(number + unit for number, unit in parts) != body:
         raise UsageError(f"{text!r} is not a duration", remedy=_DURATION_HINT)
-    total_ms = sign * sum(round(float(number) * _DURATION_MS[unit]) for number, unit in parts)
-    if abs(total_ms) > _MAX_DURATION_MS:
-        raise UsageError(f"{text!r} is longer than 4,000 years", remedy=_DURATION_HINT)
-    return total_ms
+    total_ms = sum(float(number) * _DURATION_MS[unit] for number, unit in parts)
+    if total_ms > _MAX_DURATION_MS:
+        raise UsageError(f"{_cut(text)!r} is longer than 4,000 years", remedy=_DURATION_HINT)
+    return sign * sum(round(float(number) * _DURATION_MS[unit]) for number, unit in parts)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def parse_size_bytes(text: str) -> int:
@@ -37,7 +43,10 @@ def parse_size_bytes(text: str) -> int:
     match = _SIZE_TEXT.fullmatch(text.strip())
     if not match:
         raise UsageError(f"{text!r} is not a size", remedy="write it as 512k, 64MB or 1.5GB")
-    return round(float(match[1]) * _SIZE[match[2].lower()])
+    size = float(match[1]) * _SIZE[match[2].lower()]
+    if size >= _NO_DISK_BYTES:
+        raise UsageError(f"{_cut(text)!r} is more than any disk holds", remedy="write it as 512k, 64MB or 1.5GB")
+    return round(size)
 
 
 def parse_instant_ms(text: str) -> int:
@@ -47,7 +56,9 @@ def parse_instant_ms(text: str) -> int:
     """
     body = text.strip()
     if body.isascii() and body.isdigit():
-        number = int(body)
+        number = int(body) if len(body) <= 20 else _MAX_INSTANT_MS + 1
+        if number > _MAX_INSTANT_MS:
+            raise UsageError(f"{_cut(text)!r} is farther than the year 6000", remedy="give seconds or milliseconds")
         # 10^11 s is the year 5138; 10^11 ms is 1973: no instant of this century is read wrongly.
         return number if number >= 10**11 else number * 1_000
     try:
