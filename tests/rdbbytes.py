@@ -1,6 +1,6 @@
 """Small RDB files, byte by byte, for tests: written from rdb-format.md alone, with no code of rdbmerge.
 
-    rdb(9, select(0), entry(b"k", b"v", expire_at_ms=...), select(1), entry(...))
+rdb(9, select(0), entry(b"k", b"v", expire_at_ms=...), select(1), entry(...))
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def freq(counter: int) -> bytes:
     return b"\xf9" + bytes([counter])
 
 
-def record(value_type: int, key: bytes, payload: bytes, *, attributes: bytes = b"", key_bytes: bytes | None = None) -> bytes:
+def record(
+    value_type: int, key: bytes, payload: bytes, *, attributes: bytes = b"", key_bytes: bytes | None = None
+) -> bytes:
     """An entry of any type; `key_bytes` is the key as it stands in the file, if not raw."""
     return attributes + bytes([value_type]) + (string(key) if key_bytes is None else key_bytes) + payload
 
@@ -91,7 +93,9 @@ def pairs(items: dict[bytes, bytes]) -> bytes:
     return length(len(items)) + b"".join(string(name) + string(value) for name, value in items.items())
 
 
-def rdb(version: int, *parts: bytes, magic: bytes | None = None, checksum: int | None = None, tail: bytes = b"") -> bytes:
+def rdb(
+    version: int, *parts: bytes, magic: bytes | None = None, checksum: int | None = None, tail: bytes = b""
+) -> bytes:
     """A whole file; `checksum` overrides the true one."""
     body = (magic or b"REDIS%04d" % version) + b"".join(parts) + b"\xff"
     if version >= 5:
