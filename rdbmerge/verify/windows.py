@@ -133,7 +133,7 @@ class FileWalk:
     def _walk_window(
         self, window: Window, columns: Columns, *, last: bool, only_first: bool = False
     ) -> Iterator[Columns | Record]:
-        self.window = window
+        self.window, before, known = window, self.position, len(self.steps)
         walk = self._current = WindowWalk(
             window,
             self._segment.dialect,
@@ -151,15 +151,15 @@ class FileWalk:
                     yield item
                 else:
                     yield from self._record(walk, item)
-                if only_first:
+                if only_first and self.position > before:
                     break
         except TruncatedError as error:
             if last:
                 raise _at(error, window.shift) from None
         except FormatError as error:
             raise _at(error, window.shift) from None
-        while self.steps and self.steps[-1].offset >= self.position:
-            self.steps.pop()  # will be met again
+        # What lies behind the position will be met again.
+        self.steps[known:] = [step for step in self.steps[known:] if step.offset < self.position]
 
     def _record(self, walk: WindowWalk, record: Record) -> Iterator[Record]:
         """Hand out a record, once, though what stands before it may have to be read again."""
