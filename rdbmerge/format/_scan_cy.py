@@ -96,6 +96,7 @@ class Scanner:
     def _attribute(self, opcode: cython.int, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """Take in the attribute whose opcode stands at `pos`; the position after it, or -1."""
         raw: cython.ulonglong = 0
+        wide: cython.ulonglong
         seconds: cython.longlong
         i: cython.Py_ssize_t
         after: cython.Py_ssize_t
@@ -142,7 +143,13 @@ class Scanner:
             after = self.cursor.skip_len(pos)
             if after < 0:
                 return -1
-            self.hint = 0 if self.cursor.value >> 63 != 0 else self.cursor.value
+            wide = self.cursor.value
+            if wide >> 63 != 0:
+                wide = 0  # no such time; written anew as none
+                self.attrs |= _IRREGULAR
+            elif after - pos != (1 if wide < 0x40 else 2 if wide < 0x4000 else 5 if wide >> 32 == 0 else 9):
+                self.attrs |= _IRREGULAR  # longer than need be: written anew it has another size
+            self.hint = wide
             self.attrs = (self.attrs & ~_HAS_FREQ) | _HAS_IDLE
         return after
 

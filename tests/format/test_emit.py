@@ -212,6 +212,28 @@ def test_attributes_come_out_in_the_order_that_servers_write(attributes: bytes, 
     )
 
 
+@pytest.mark.parametrize(
+    ("stored", "tidy"),
+    [
+        (b"\xf8\x40\x05", idle(5)),
+        (b"\xf8\x80\0\0\0\x05", idle(5)),
+        (b"\xf8\x81" + bytes(6) + b"\x50\x00", idle(0x5000)),
+        (b"\xf8\x81" + b"\xff" * 8, idle(0)),
+        (b"\xf8\x81\x80" + bytes(7), idle(0)),
+        (idle(1 << 40), idle(1 << 40)),
+        (idle(63), idle(63)),
+        (idle(64), idle(64)),
+    ],
+)
+@pytest.mark.parametrize("buffer_bytes", [16, 4096])
+def test_a_hint_that_is_stored_longer_than_need_be_comes_out_short(
+    stored: bytes, tidy: bytes, buffer_bytes: int
+) -> None:
+    """Whether the entry fits the buffer or not: the size was measured before."""
+    one = record(0, b"k", string(b"v" * 30), attributes=stored)
+    assert changed(one, buffer_bytes=buffer_bytes) == record(0, b"k", string(b"v" * 30), attributes=tidy)
+
+
 def test_rows_that_are_left_out_leave_no_trace() -> None:
     records = [
         entry(b"a"),
