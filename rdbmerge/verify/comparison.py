@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdbmerge.format import codes, fields
-from rdbmerge.format.core import same_spans
 from rdbmerge.format.digest import Reading, key_metadata, live_fields
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.units import escape_key, format_instant
 from rdbmerge.verify import entries
-from rdbmerge.verify.entries import Entries
+from rdbmerge.verify.entries import Entries, shifted_all, spans_equal
 from rdbmerge.verify.expectation import Line
 from rdbmerge.verify.origin import EXPECTED, VERDICT_WORDS
 from rdbmerge.verify.report import Difference
@@ -187,25 +186,6 @@ def _difference(kind: DifferenceKind, db: int, key: bytes, source: str | None, e
     return Difference(
         kind=kind, db=db, key=escape_key(key), key_base64=key, source=source, expected=expected, found=found
     )
-
-
-def spans_equal(
-    view: memoryview, starts: NDArray[np.int64], ends: NDArray[np.int64],
-    other: memoryview, other_starts: NDArray[np.int64], other_ends: NDArray[np.int64],
-) -> Mask:  # fmt: skip
-    """Whether spans of one file hold the bytes of spans of another."""
-    same = np.zeros(len(starts), np.bool_)
-    columns = [np.ascontiguousarray(column, np.int64) for column in (starts, ends, other_starts, other_ends)]
-    same_spans(view, columns[0], columns[1], other, columns[2], columns[3], same.view(np.uint8))
-    return same
-
-
-def shifted_all(expire_at_ms: NDArray[np.int64], ttl_offset_ms: int) -> NDArray[np.int64]:
-    """Expiries moved by an offset, those that are none left alone."""
-    expire_at_ms = np.ascontiguousarray(expire_at_ms)
-    moved = np.clip(expire_at_ms, -codes.LATEST_EXPIRY_MS, codes.LATEST_EXPIRY_MS) + ttl_offset_ms
-    moved = np.clip(moved, codes.FIRST_EXPIRY_MS, codes.LATEST_EXPIRY_MS)
-    return np.where(expire_at_ms == codes.NO_EXPIRY, expire_at_ms, moved)
 
 
 def _instant(at_ms: int) -> str:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
+from rdbmerge.format.core import same_spans
 from rdbmerge.format.strings import read_string
 
 ENTRY = np.dtype(
@@ -60,3 +61,22 @@ def key_of(view: memoryview, entry: Entries) -> bytes:
         return read_string(view, int(entry["key"]))[0]
     end = int(entry["value"])
     return bytes(view[end - int(entry["key_len"]) : end])
+
+
+def spans_equal(
+    view: memoryview, starts: NDArray[np.int64], ends: NDArray[np.int64],
+    other: memoryview, other_starts: NDArray[np.int64], other_ends: NDArray[np.int64],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Whether spans of one file hold the bytes of spans of another."""
+    same = np.zeros(len(starts), np.bool_)
+    columns = [np.ascontiguousarray(column, np.int64) for column in (starts, ends, other_starts, other_ends)]
+    same_spans(view, columns[0], columns[1], other, columns[2], columns[3], same.view(np.uint8))
+    return same
+
+
+def shifted_all(expire_at_ms: NDArray[np.int64], ttl_offset_ms: int) -> NDArray[np.int64]:
+    """Expiries moved by an offset, those that are none left alone."""
+    expire_at_ms = np.ascontiguousarray(expire_at_ms)
+    moved = np.clip(expire_at_ms, -codes.LATEST_EXPIRY_MS, codes.LATEST_EXPIRY_MS) + ttl_offset_ms
+    moved = np.clip(moved, codes.FIRST_EXPIRY_MS, codes.LATEST_EXPIRY_MS)
+    return np.where(expire_at_ms == codes.NO_EXPIRY, expire_at_ms, moved)

@@ -30,7 +30,7 @@ from rdbmerge.verify.structure import Part
 
 LOST = 3  # a verdict: another source's entry won
 _MOST_SHOWN = 100
-_BYTES_AN_ENTRY = 3 * entries.ENTRY.itemsize  # with the copies that sorting makes
+_BYTES_AN_ENTRY = 4 * entries.ENTRY.itemsize  # with the copies that sorting makes
 _ROOM_BYTES, _ROOM_BYTES_A_KEY = 50 << 20, 12
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # keeps equal keys of different dbs apart
 _WHOLE = 1 << 64
@@ -104,12 +104,14 @@ class Pairing:
             tasks = [(lines[id(line)], chunk, low, high) for line, chunk in chunks_of(self.lines)]
             ours = _join(pool.map(self._of_source, tasks))
             theirs = _join(pool.map(self._of_merged, [(part, low, high) for part in self.parts]))
-        expected = ours[ours["verdict"] == EXPECTED]
+        wanted = ours["verdict"] == EXPECTED
+        expected = ours if wanted.all() else ours[wanted]
         left, right, missing, unexpected = match(expected, theirs, self.comparison)
         self.paired.pairs += len(left)
-        for place, count in Counter(expected["origin"][left].tolist()).items():
-            line = self.lines[place]
-            self.paired.found[line.origin.number, line.db] += count
+        for line, count in zip(
+            self.lines, np.bincount(expected["origin"][left], minlength=len(self.lines)), strict=True
+        ):
+            self.paired.found[line.origin.number, line.db] += int(count)
         self.comparison.compare(expected[left], theirs[right], self.paired.note)
         self.comparison.name_missing(expected[missing], theirs[unexpected], self.paired.note)
         self.comparison.name_unexpected(theirs[unexpected], ours, self.paired.note)

@@ -12,7 +12,7 @@ from rdbbytes import aux, entry, freq, idle, length, rdb, record, resize, select
 from verify.world import check
 
 from rdbmerge.format.core import shifted
-from rdbmerge.verify.comparison import shifted_all, spans_equal
+from rdbmerge.verify.entries import shifted_all, spans_equal
 
 CTIME = aux(b"ctime", b"1700000000")
 META = b"\xf3" + length(1) + struct.pack("<I", 7) + length(0)
