@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anymerge import ANY_RULES, AT, CTIME, FILES, HOUR, SNAPSHOT_S, file_of, hash_of, key_glob
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from merging import NOW_MS, check_output, merged, opened, saved
 from rdbbytes import (
     aux,
     entry,
-    expiry,
     expiry_seconds,
-    freq,
     function,
     idle,
     length,
@@ -38,15 +36,6 @@ from rdbmerge.plan.planner import make_plan
 from rdbmerge.snapshot.manifest import Manifest, Pulled, write_manifest
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "rdb"
-HOUR = 3_600_000
-AT = 2_000_000_000_000
-SNAPSHOT_S = 1_700_000_000
-CTIME = aux(b"ctime", b"%d" % SNAPSHOT_S)
-
-
-def hash_of(key: bytes, *times: int) -> bytes:
-    body = b"".join(length(at) + string(b"f%d" % n) + string(b"v") for n, at in enumerate(times))
-    return record(22, key, length(len(times)) + body)
 
 
 ONE = rdb(
@@ -64,10 +53,6 @@ TWO = rdb(
     select(9),
     entry(b"c"),
 )
-
-
-def key_glob(text: bytes) -> KeyPattern:
-    return KeyPattern(kind="glob", text=text)
 
 
 RULES: list[dict[str, Any]] = [
@@ -238,55 +223,6 @@ def test_a_ledger_that_does_not_close_is_a_failure(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(counting, "count_from_index", wrong)
     with opened(tmp_path, TWO) as merge, pytest.raises(LedgerError, match=r"the ledger of b\.rdb|the ledger of a\.rdb"):
         merge.plan()
-
-
-NAMES = st.sampled_from([b"a", b"b", b"c", b"5", b"-1", b"long" * 20])
-KEY_FORMS = {b"5": [b"\xc0\x05", b"\x015"], b"-1": [b"\xc0\xff", b"\xc1\xff\xff"]}
-ATTRIBUTES = st.sampled_from(
-    [b"", expiry(AT), expiry(5), expiry(-1), expiry_seconds(9), expiry(AT) + idle(3), freq(5), freq(5) + expiry(AT)]
-)
-VALUES = st.sampled_from(
-    [(0, string(b"v")), (2, strings([b"x", b"y"])), (4, pairs({b"f": b"v"})), (1, length(0)), (11, string(bytes(8)))]
-    + [(22, hash_of(b"", *times)[2:]) for times in ((AT,), (5,), (5, AT, 0), (0,))]
-)
-FILES = st.lists(
-    st.lists(
-        st.tuples(
-            st.sampled_from([0, 3]), st.lists(st.tuples(NAMES, VALUES, ATTRIBUTES, st.integers(0, 1)), max_size=5)
-        ),
-        max_size=3,
-    ),
-    min_size=1,
-    max_size=3,
-)
-ANY_RULES = st.fixed_dictionaries(
-    {"on_conflict": st.sampled_from([Policy.FIRST, Policy.LAST, Policy.LONGEST_TTL])},
-    optional={
-        "ttl_offset_ms": st.sampled_from([0, 1, HOUR, -HOUR, -(1 << 46)]),
-        "ttl_freeze_until_ms": st.sampled_from([0, NOW_MS]),
-        "snapshot_at_ms": st.sampled_from([0, 6, AT, AT + 1]),
-        "drop_expired": st.booleans(),
-        "db_map": st.sampled_from([{}, {0: 3}, {0: 3, 3: 0}, {3: 70}]),
-        "dbs": st.sampled_from([None, [0], [3], []]),
-        "types": st.sampled_from([None, ["string"], ["hash", "set"]]),
-        "include_keys": st.sampled_from([[], [key_glob(b"?")]]),
-        "exclude_keys": st.sampled_from([[], [key_glob(b"a")]]),
-        "key_prefix": st.sampled_from([b"", b"p:"]),
-    },
-)
-
-
-def file_of(stretches: Any) -> bytes:
-    """A file of stretches of a db; a key that a db has already is left away."""
-    out, seen = [CTIME], set()
-    for db, rows in stretches:
-        out.append(select(db))
-        for name, (kind, payload), attributes, form in rows:
-            if (db, name) not in seen:
-                seen.add((db, name))
-                stored = KEY_FORMS[name][form] if name in KEY_FORMS else string(name)
-                out.append(record(kind, b"", payload, key_bytes=stored, attributes=attributes))
-    return rdb(12, *out)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
