@@ -32,8 +32,6 @@ CRC64 = anycrc.Model("CRC64-REDIS")
 
 Progress = Callable[[int], None]  # bytes written since the last call
 
-_FLUSH_EVERY_S = 0.05
-
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -68,8 +66,7 @@ def write_plan(
     """
     placed = place(plan)
     with _partial_file(plan, output) as fd:
-        with _flushing(fd):
-            crc = _write_parts(_Hand(plan, segments, fd, progress, stop), placed, jobs)
+        crc = _write_parts(_Hand(plan, segments, fd, progress, stop), placed, jobs)
         _pwrite(fd, memoryview(write.checksum(crc)), plan.output_bytes - CHECKSUM_BYTES)
         os.fsync(fd)
         _publish(output, force)
@@ -175,27 +172,6 @@ def _publish(output: Path, force: bool) -> None:
 def output_exists(output: Path) -> UsageError:
     """The refusal to overwrite."""
     return UsageError(f"{output} exists", remedy="choose another name, or replace it with --force")
-
-
-@contextmanager
-def _flushing(fd: int) -> Iterator[None]:
-    """Keep the disk busy while the file grows, so that the last sync has little left to do.
-
-    An error of the disk is told to one sync only, so it must be raised from here.
-    """
-    done = threading.Event()
-
-    def flush() -> None:
-        while not done.wait(_FLUSH_EVERY_S):
-            os.fdatasync(fd)
-
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="flush") as pool:
-        flushed = pool.submit(flush)
-        try:
-            yield
-        finally:
-            done.set()
-        flushed.result()
 
 
 def _write_parts(hand: _Hand, placed: Sequence[Placed], jobs: int) -> int:
