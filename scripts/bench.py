@@ -57,6 +57,16 @@ class Series:
         return statistics.median(own / theirs for own, theirs in pairs)
 
 
+@dataclass
+class Merging:
+    """A series of merge + verify, its two halves, and the highest RssAnon (KB) of either."""
+
+    series: Series
+    merges: list[float]
+    verifies: list[float]
+    peak_kb: int
+
+
 def timed(command: Sequence[str | Path], **environment: str) -> tuple[float, int]:
     """Wall seconds of a command, and the highest anonymous memory (RssAnon, KB) it was seen with."""
     began = time.perf_counter()
@@ -145,12 +155,15 @@ def bench_scan(path: Path, rounds: int, folder: Path) -> tuple[Series, int]:
     return series, keys
 
 
-def bench_merge(files: Sequence[Path], rounds: int, folder: Path) -> tuple[Series, list[float], list[float], int]:
-    """Merge and verify of all files, every cached index removed first, against cat of the same files and sync."""
+def bench_merge(files: Sequence[Path], rounds: int, folder: Path, *, indexed: bool) -> Merging:
+    """Merge and verify of all files against cat of the same files and sync; `indexed`: with the indexes pull leaves."""
     out, copy, scratch = folder / "merged.rdb", folder / "copied", folder / "scratch"
     names = " ".join(f"'{path}'" for path in files)
-    series = Series("merge + verify (no index beforehand)", "cat to the same disk + sync", "1.6 or less")
-    merges, verifies, peak = [], [], 0
+    how = "indexes as pull leaves them" if indexed else "no index beforehand"
+    series = Series(f"merge + verify ({how})", "cat to the same disk + sync", "1.6 or less")
+    merges: list[float] = []
+    verifies: list[float] = []
+    peak = 0
 
     def level_ground() -> None:
         for leftover in folder.glob("merged.rdb*"):
@@ -161,7 +174,8 @@ def bench_merge(files: Sequence[Path], rounds: int, folder: Path) -> tuple[Serie
     def ours() -> float:
         nonlocal peak
         for path in files:
-            path.with_name(path.name + ".index").unlink(missing_ok=True)
+            if not indexed:
+                path.with_name(path.name + ".index").unlink(missing_ok=True)
         offset = ("--ttl-offset", "3h")
         merge_s, merge_kb = timed([RDBMERGE, "merge", *files, "-o", out, *offset, "--quiet"])
         verify_s, verify_kb = timed([RDBMERGE, "verify", out, *_against(files), *offset, "--quiet"])
@@ -180,7 +194,7 @@ def bench_merge(files: Sequence[Path], rounds: int, folder: Path) -> tuple[Serie
             level_ground()
             place.append(action())
     level_ground()
-    return series, merges, verifies, peak
+    return Merging(series, merges, verifies, peak)
 
 
 def _against(files: Sequence[Path]) -> list[str | Path]:
@@ -202,20 +216,21 @@ def main() -> None:
         folder = Path(name)
         scanned, keys = bench_scan(files[0], chosen.rounds, folder)
         interpreted_s, _ = scan(files[0], RDBMERGE_PURE="1")
-        merged, merges, verifies, peak_kb = bench_merge(files, chosen.rounds, folder)
-    report(files, keys, scanned, interpreted_s, merged, merges, verifies, peak_kb)
+        mergings = [bench_merge(files, chosen.rounds, folder, indexed=indexed) for indexed in (False, True)]
+    report(files, keys, scanned, interpreted_s, mergings)
 
 
 def report(
-    files: Sequence[Path], keys: int, scanned: Series, interpreted_s: float, merged: Series, merges: list[float],
-    verifies: list[float], peak_kb: int,
-) -> None:  # fmt: skip
+    files: Sequence[Path], keys: int, scanned: Series, interpreted_s: float, mergings: Sequence[Merging]
+) -> None:
     size = sum(path.stat().st_size for path in files)
     all_keys = keys * len(files)
     median = statistics.median
     console = Console(width=150)
-    console.print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python"
-                  f" {platform.python_version()}; {len(files)} files, {size:,} bytes, {all_keys:,} keys")  # fmt: skip
+    console.print(
+        f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()};"
+        f" {len(files)} files, {size:,} bytes, {all_keys:,} keys"
+    )
     table = Table("what", "took", "rate", "yardstick", "took", "ratio", "mark")
     table.add_row(
         scanned.name, f"{median(scanned.seconds):.3f} s", f"{keys / median(scanned.seconds) / 1e6:.1f} M keys/s",
@@ -225,14 +240,15 @@ def report(
         "the same, interpreted", f"{interpreted_s:.2f} s", f"{keys / interpreted_s / 1e6:.2f} M keys/s", "-", "-", "-",
         "0.5 M keys/s",
     )  # fmt: skip
-    table.add_row(
-        merged.name, f"{median(merged.seconds):.2f} s", f"{size / median(merged.seconds) / 1e6:.0f} MB/s",
-        merged.yardstick, f"{median(merged.yardstick_seconds):.2f} s", f"{merged.ratio():.2f}", merged.mark,
-    )  # fmt: skip
-    table.add_row("  merge alone", f"{median(merges):.2f} s", f"{size / median(merges) / 1e6:.0f} MB/s", "", "", "", "")
-    table.add_row(
-        "  verify alone", f"{median(verifies):.2f} s", f"{size / median(verifies) / 1e6:.0f} MB/s", "", "", "", ""
-    )
+    for merging in mergings:
+        series = merging.series
+        table.add_row(
+            series.name, f"{median(series.seconds):.2f} s", f"{size / median(series.seconds) / 1e6:.0f} MB/s",
+            series.yardstick, f"{median(series.yardstick_seconds):.2f} s", f"{series.ratio():.2f}", series.mark,
+        )  # fmt: skip
+        for name, half in (("  merge alone", merging.merges), ("  verify alone", merging.verifies)):
+            table.add_row(name, f"{median(half):.2f} s", f"{size / median(half) / 1e6:.0f} MB/s", "", "", "", "")
+    peak_kb = max(merging.peak_kb for merging in mergings)
     allowed_kb = 150 * 1024 + 12 * all_keys / 1024
     table.add_row(
         "highest RssAnon", f"{peak_kb / 1024:.0f} MB", "", "150 MB + 12 bytes a key", f"{allowed_kb / 1024:.0f} MB",

@@ -108,7 +108,11 @@ class Maker:
         return ("HMSET", key, *itertools.chain.from_iterable((b"f%d" % i, t) for i, t in enumerate(self.some(2, 12))))
 
     def hash_large(self, key: bytes) -> Command:
-        return ("HMSET", key, *itertools.chain.from_iterable((b"f%d" % i, t) for i, t in enumerate(self.some(520, 700))))
+        return (
+            "HMSET",
+            key,
+            *itertools.chain.from_iterable((b"f%d" % i, t) for i, t in enumerate(self.some(520, 700))),
+        )
 
     def zset_small(self, key: bytes) -> Command:
         return ("ZADD", key, *itertools.chain.from_iterable((i * 1.5 - 3, t) for i, t in enumerate(self.some(2, 20))))
