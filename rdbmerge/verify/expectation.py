@@ -21,7 +21,10 @@ from rdbmerge.format.columns import Columns
 from rdbmerge.format.digest import Digest, digest_batch
 from rdbmerge.snapshot.index import Chunk, Progress, index_path
 from rdbmerge.verify.origin import EXPECTED, EXPIRED, FILTERED, Origin
-from rdbmerge.verify.windows import WINDOW_BYTES, Window, reading, walk_part
+from rdbmerge.verify.windows import Window, reading, walk_part
+
+# Larger chunks, which are rare, are read in the mapping.
+_CHUNK_BYTES = 12 << 20
 
 Offsets = NDArray[np.int64]  # of entries in their source, ascending
 
@@ -61,7 +64,7 @@ class SourceReader:
 
     def _window(self) -> Window:
         if not hasattr(self._local, "window"):
-            self._local.window = Window(2 * WINDOW_BYTES)
+            self._local.window = Window(_CHUNK_BYTES)
         window: Window = self._local.window
         return window
 

@@ -5,8 +5,10 @@ Keeps the time spent on each. Knows nothing of plans' paths or of how a report i
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -68,13 +70,16 @@ class Inquiry:
     def run(self) -> list[Check]:
         """Read everything; the checks. Raises FormatError and its kinds."""
         reading = Reading(dialect=self.merged.dialect, key_prefix=self.rules.key_prefix, as_it_stands=True)
+        progress = _one_at_a_time(self.progress) if self.progress else None
+        reader = SourceReader(self.jobs, digests=self.digests, progress=progress)
+        merged = MergedReader(self.merged, reading, jobs=self.jobs, digests=self.digests, progress=progress)
         with self.clock("merged file"):
-            self.found = MergedReader(
-                self.merged, reading, jobs=self.jobs, digests=self.digests, progress=self.progress
-            ).read()
-        reader = SourceReader(self.jobs, digests=self.digests, progress=self.progress)
-        with self.clock("sources"):
+            self.found = merged.read()
+        # Sorting keeps one processor busy, reading the others.
+        with self.clock("sources"), ThreadPoolExecutor(1) as pool:
+            repeated_keys = pool.submit(merged.repeated_keys, self.found)
             self.lines = reader.read(self.origins)
+            self.found.repeated_keys = repeated_keys.result()
         with self.clock("conflicts"):
             self.rivalries = self._settle(reader)
         expected = {db: total(some) for db, some in by_target(self.lines).items()}
@@ -121,6 +126,17 @@ class Inquiry:
             size_bytes = self.merged.size_bytes
             checks += accounts.plan_checks(self.plan, self.origins, self.lines, self.found, size_bytes)
         return checks
+
+
+def _one_at_a_time(progress: Progress) -> Progress:
+    """The same, for calls out of several threads."""
+    lock = threading.Lock()
+
+    def told(done_bytes: int) -> None:
+        with lock:
+            progress(done_bytes)
+
+    return told
 
 
 def _free_of_conflicts(db: int, lines: Sequence[Line], found: Found) -> bool:

@@ -73,7 +73,7 @@ class Found:
     bad_expiries: int = 0  # 0 or below, or attributes in an order that servers do not write
     empty: int = 0
     largest_entry_bytes: int = 0
-    repeated_keys: list[tuple[int, bytes]] = field(default_factory=list)  # db, key; the first hundred
+    repeated_keys: list[tuple[int, bytes]] = field(default_factory=list)  # db, key; see `MergedReader.repeated_keys`
 
     def db(self, number: int) -> DbFound:
         """The db of that number, made when it is new."""
@@ -122,16 +122,29 @@ class MergedReader:
         self._done = 0
 
     def read(self) -> Found:
-        """The one pass, and the search for keys that occur twice. Raises FormatError and its kinds."""
+        """The one pass. Raises FormatError and its kinds. `repeated_keys` is to be called after it, in any case."""
         found = Found(self._segment.dialect)
         try:
             with self._segment.naming_errors():
                 self._walk(found)
                 self._check_checksum(found)
-                self._find_repeated(found)
+        except BaseException:
+            self._hashes.close()
+            raise
+        return found
+
+    def repeated_keys(self, found: Found) -> list[tuple[int, bytes]]:
+        """Keys that stand twice in a db, the first hundred of each; gives the memory of the hashes back."""
+        keys: list[tuple[int, bytes]] = []
+        try:
+            for db in self._hashes.dbs():
+                suspects = [again for piece in self._hashes.sorted_hashes(db) if len(again := repeated(piece))]
+                if suspects:
+                    parts = (part for part in found.parts if part.db == db)
+                    keys += _repeated_keys(self._segment, parts, np.concatenate(suspects), self._reading)
         finally:
             self._hashes.close()
-        return found
+        return keys
 
     def _walk(self, found: Found) -> None:
         for _ in range(self._jobs + 1):
@@ -195,13 +208,6 @@ class MergedReader:
                 offset=found.end.checksum_offset,
                 remedy="the merged file was damaged on disk or in transit; merge again",
             )
-
-    def _find_repeated(self, found: Found) -> None:
-        for db in self._hashes.dbs():
-            suspects = [again for piece in self._hashes.sorted_hashes(db) if len(again := repeated(piece))]
-            if suspects:
-                parts = (part for part in found.parts if part.db == db)
-                found.repeated_keys += _repeated_keys(self._segment, parts, np.concatenate(suspects), self._reading)
 
 
 def _next_window(

@@ -7,6 +7,7 @@ mapping. Offsets that leave this module are offsets in the file.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ class Window:
     """Bytes of a file: `view[place]` is its byte `place + shift`."""
 
     def __init__(self, size: int = WINDOW_BYTES) -> None:
-        self._buffer = bytearray(_PAD + size)
-        self._whole = memoryview(self._buffer)
+        # Not a bytearray: such a mapping goes back to the system as soon as nobody looks at it.
+        self._whole = memoryview(mmap.mmap(-1, _PAD + size))
         self.size = size
         self.view = self._whole
         self.shift = 0
