@@ -75,7 +75,7 @@ def bytes_progress(quiet: bool) -> Iterator[Callable[[BytesDone], None] | None]:
 
         def tell(status: BytesDone) -> None:
             if status.phase not in tasks:
-                tasks[status.phase] = bars.add_task(status.phase, doing="")
+                tasks[status.phase] = bars.add_task(status.phase, total=None, doing="")
             bars.update(tasks[status.phase], completed=status.done_bytes, total=status.total_bytes)
 
         yield tell

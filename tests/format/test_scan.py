@@ -246,3 +246,12 @@ def test_a_part_of_a_file_is_walked_to_exactly_its_end() -> None:
     assert parts == [(2, b"b", 1)]
     with pytest.raises(TruncatedError):
         list(Walk(view, start=start, end=stop - 1, db=2))
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_an_empty_collection_is_marked_as_the_last_entry_of_a_part_too(number: int) -> None:
+    view = memoryview(rdb(12, select(0), entry(b"a"), record(number, b"k", b"\0")))
+    whole = next(item for item in Walk(view) if isinstance(item, Columns))
+    start, stop = int(whole.entry_start[1]), int(whole.end[1])
+    flags = [int(item.flags[0]) for item in Walk(view, start=start, end=stop)]
+    assert flags == [codes.EMPTY]
