@@ -225,6 +225,7 @@ class Scanner:
         key: cython.Py_ssize_t
         value: cython.Py_ssize_t
         step: cython.Py_ssize_t
+        count_at: cython.Py_ssize_t
         opcode: cython.int
         first: cython.int
         shape: cython.int
@@ -310,11 +311,17 @@ class Scanner:
                     if pos < 0:
                         status = _FAILED
                         break
-                    first = p[value]  # again: at the end of a part it may be the last byte
-                    if (1 <= shape <= 5 or shape == 13 or shape == 14) and first == 0:
-                        flag |= _EMPTY
-                    elif (shape == 12 and p[value + 8] == 0) or (shape == 15 and p[value + 8] <= empties[opcode]):
-                        flag |= _EMPTY
+                    if empties[opcode] != 0:
+                        if cursor.value <= empties[opcode]:  # the decoded size of the blob
+                            flag |= _EMPTY
+                    elif 1 <= shape <= 5 or 12 <= shape <= 14:
+                        count_at = value + (8 if shape == 12 else 0)
+                        if p[count_at] == 0:
+                            flag |= _EMPTY
+                        elif p[count_at] >= 0x40:  # a count in a longer form than servers write
+                            cursor.skip_len(count_at)
+                            if cursor.value == 0:
+                                flag |= _EMPTY
                 types[row] = opcode
                 entry_start[row] = record
                 key_start[row] = key

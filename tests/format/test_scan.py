@@ -205,7 +205,9 @@ def test_attributes_in_an_odd_order_are_marked_and_survive_records_in_between() 
     ("number", "payload"),
     [(1, b"\0"), (2, b"\0"), (4, b"\0"), (5, b"\0"), (14, b"\0"), (18, b"\0"), (22, b"\0"),
      (10, string(bytes.fromhex("0B0000000A0000000000FF"))), (16, string(bytes.fromhex("070000000000FF"))),
-     (11, string(bytes(8))), (24, bytes(8) + b"\0"), (25, bytes(8) + string(bytes.fromhex("070000000000FF")))],
+     (11, string(bytes(8))), (24, bytes(8) + b"\0"), (25, bytes(8) + string(bytes.fromhex("070000000000FF"))),
+     (2, b"\x80\0\0\0\0"), (4, b"\x40\0"), (24, bytes(8) + b"\x81" + bytes(8)),
+     (16, b"\xc3\x08\x07\x06" + bytes.fromhex("070000000000FF")), (16, b"\x40\x07" + bytes.fromhex("070000000000FF"))],
 )  # fmt: skip
 def test_an_empty_collection_is_marked(number: int, payload: bytes) -> None:
     found = keys_of(rdb(12, select(0), record(number, b"k", payload), entry(b"after")))
