@@ -97,7 +97,7 @@ def _own_partial(partial: Path, output: Path) -> int:
     """The partial file, locked by this process and nobody's output: what a killed process left is taken over."""
     while True:
         try:
-            fd = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)
+            fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise DiskError(f"cannot write {output}: {error.strerror}", remedy=_remedy(error)) from error
         try:
@@ -108,6 +108,7 @@ def _own_partial(partial: Path, output: Path) -> int:
                 f"another rdbmerge is writing {output}", remedy="wait for it, or choose another output"
             ) from None
         if _is_only_name(fd, partial):
+            os.fchmod(fd, 0o600)  # whoever made it first
             return fd
         os.close(fd)
 
