@@ -49,7 +49,7 @@ _MASK = cython.declare(cython.ulonglong, 0xFFFFFFFFFFFFFFFF)
 @cython.nogil
 @cython.exceptval(check=False)
 def _mix(h: cython.ulonglong) -> cython.ulonglong:
-    """As `_hash_cy.mix`, here once more because a call into another module costs more than the work."""
+    """Spread every bit of `h` over all 64 (the finaliser of splitmix64); interpreted, the same with masks."""
     if cython.compiled:
         h = (h ^ (h >> 30)) * cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9)
         h = (h ^ (h >> 27)) * cython.cast(cython.ulonglong, 0x94D049BB133111EB)
@@ -217,6 +217,11 @@ def digest_one(
     """The two numbers of one entry whose value was hashed elsewhere; its expiry is already shifted."""
     facts: cython.ulonglong = _facts(kind, flag, expire_at_ms, hint)
     return _lane_a(key, facts, value), _lane_b(key, facts, value)
+
+
+def mixed(h: cython.ulonglong) -> int:
+    """Every bit of `h` spread over all 64."""
+    return _mix(h)
 
 
 def shifted(expire_at_ms: cython.longlong, ttl_offset_ms: cython.longlong) -> int:

@@ -134,20 +134,6 @@ def xxh64(
         return xxh64_intdigest(p[start : start + size], seed)
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def mix(h: cython.ulonglong) -> cython.ulonglong:
-    """Spread every bit of `h` over all 64 (the finaliser of splitmix64); interpreted, the same with masks."""
-    if cython.compiled:
-        h = (h ^ (h >> 30)) * cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9)
-        h = (h ^ (h >> 27)) * cython.cast(cython.ulonglong, 0x94D049BB133111EB)
-    else:
-        h = ((h ^ (h >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        h = ((h ^ (h >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    return h ^ (h >> 31)
-
-
 def xxh64_of(data: cython.const[cython.uchar][::1], seed: cython.ulonglong = 0) -> int:
     """XXH64 of `data`, 0 .. 2^64 - 1."""
     if cython.compiled:
@@ -156,11 +142,6 @@ def xxh64_of(data: cython.const[cython.uchar][::1], seed: cython.ulonglong = 0) 
         return _xxh64_compiled(cython.address(data[0]), len(data), seed)
     else:
         return xxh64_intdigest(data, seed)
-
-
-def mixed(h: cython.ulonglong) -> int:
-    """`mix` for callers outside the core."""
-    return mix(h)
 
 
 @cython.cfunc

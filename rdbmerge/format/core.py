@@ -64,4 +64,4 @@ digest_rows = _modules["_digest_cy"].digest_rows
 digest_one = _modules["_digest_cy"].digest_one
 same_spans = _modules["_digest_cy"].same_spans
 shifted = _modules["_digest_cy"].shifted
-mixed = _modules["_hash_cy"].mixed
+mixed = _modules["_digest_cy"].mixed
