@@ -159,9 +159,20 @@ class Cursor:
     @cython.nogil
     @cython.exceptval(check=False)
     def skip_strings(self, pos: cython.Py_ssize_t, count: cython.ulonglong) -> cython.Py_ssize_t:
+        """`count` strings; the commonest form, raw and below 64 bytes, is passed over without a call."""
+        first: cython.int
+        p = self.p
+        end: cython.Py_ssize_t = self.end
         while count > 0:
-            pos = self.skip_string(pos)
-            if pos < 0:
-                return -1
+            first = p[pos] if pos < end else 0xFF
+            if first < 0x40:
+                pos += 1
+                if first > end - pos:
+                    return self.fail(_TRUNCATED, pos, first)
+                pos += first
+            else:
+                pos = self.skip_string(pos)
+                if pos < 0:
+                    return -1
             count -= 1
         return pos
