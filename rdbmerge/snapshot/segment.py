@@ -85,14 +85,6 @@ class Segment:
                 if isinstance(item, Columns):
                     yield item
 
-    def drop_pages(self, start: int, stop: int) -> None:
-        """Give back the mapped pages of a part that was read: they stay in the system's cache."""
-        if self._map is not None:
-            page = mmap.PAGESIZE
-            first = -(-start // page) * page
-            if stop - first >= page:
-                self._map.madvise(mmap.MADV_DONTNEED, first, (stop - first) // page * page)
-
     def check_unchanged(self) -> None:
         """Raise UsageError if the file on disk is not the one that was opened."""
         try:
