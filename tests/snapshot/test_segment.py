@@ -128,15 +128,6 @@ def test_a_file_that_was_replaced_stays_readable_while_it_is_open(tmp_path: Path
         assert sum(item.rows for item in segment.walk() if isinstance(item, Columns)) == 11
 
 
-def test_pages_can_be_given_back_and_come_again(tmp_path: Path) -> None:
-    (path,) = put(tmp_path, "a.rdb", data=DATA[:-9] + entry(b"big", b"x" * 100_000) + b"\xff" + bytes(8))
-    with Segment(path) as segment:
-        before = bytes(segment.view)
-        for start, stop in [(0, segment.size_bytes), (5_000, 70_001), (3, 4), (0, 0)]:
-            segment.drop_pages(start, stop)
-        assert bytes(segment.view) == before
-
-
 def test_closing_waits_for_arrays_that_still_look(tmp_path: Path) -> None:
     (path,) = put(tmp_path, "a.rdb")
     segment = Segment(path)
