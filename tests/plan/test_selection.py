@@ -115,7 +115,7 @@ def test_any_glob_means_what_it_means_to_redis(pattern: bytes, key: bytes) -> No
 
 
 @pytest.mark.once
-@each_server()
+@each_server(lambda one: one.version >= (5,))  # older ones read past a pattern that ends in `[\`
 def test_real_servers_agree_with_the_description(binary: ServerBinary) -> None:
     import random
 

@@ -253,6 +253,9 @@ def real_merges(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 def test_a_real_server_loads_what_was_merged_and_holds_what_the_truths_say(
     binary: ServerBinary, real_merges: list[Case]
 ) -> None:
+    # Redis 5 does not tell when a pending entry was delivered, only how long ago: the time of asking is in it.
+    tolerance_ms = 1_000 if binary.version[0] == 5 else 2
+
     def differences(case: Case) -> list[str]:
         config = {"databases": "20"}
         try:
@@ -261,7 +264,8 @@ def test_a_real_server_loads_what_was_merged_and_holds_what_the_truths_say(
         except ServerRefused as refused:
             return [f"{case.name}: {refused}"]
         functions = bool(case.expected.functions)
-        return [f"{case.name}: {line}" for line in diff(case.expected, live, functions=functions, tolerance_ms=2)]
+        lines = diff(case.expected, live, functions=functions, tolerance_ms=tolerance_ms)
+        return [f"{case.name}: {line}" for line in lines]
 
     able = [case for case in real_merges if binary.can_load(case.magic)]
     unable = [case for case in real_merges if not binary.can_load(case.magic)]
