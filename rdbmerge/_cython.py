@@ -11,7 +11,7 @@ def _same(thing: Any) -> Any:
     return thing
 
 
-cclass = cfunc = ccall = final = inline = _same
+cclass = cfunc = ccall = final = inline = with_gil = no_gc = _same
 
 
 class _Releasing:
@@ -35,6 +35,11 @@ def exceptval(*_: Any, **__: Any) -> Any:
     return _same
 
 
+def freelist(_size: int) -> Any:
+    """How many dead objects to keep for the next; nothing to tell here."""
+    return _same
+
+
 def declare(_type: Any, value: Any) -> Any:
     """A C variable; here the value itself."""
     return value
@@ -46,4 +51,4 @@ def cast(_type: Any, value: Any) -> Any:
 
 
 # The C types that are named outside annotations.
-int = longlong = ulonglong = Py_ssize_t = uint = None
+int = longlong = ulonglong = Py_ssize_t = uint = double = None

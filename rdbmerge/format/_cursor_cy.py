@@ -44,6 +44,10 @@ class Cursor:
         else:
             self.p = view
 
+    def limit(self) -> cython.Py_ssize_t:
+        """Where the bytes stop that it may read."""
+        return self.end
+
     def length(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """The position after the length at `pos` (its value in `value`), -1 on error."""
         return self.skip_len(pos)

@@ -11,19 +11,38 @@ try:
 except ModuleNotFoundError:
     from rdbmerge import _cython as cython
 
+if cython.compiled:
+    from cython.cimports.libc.string import memcpy
+
 COMPILED: bool = cython.compiled
 
 
 def unpack(packed: cython.const[cython.uchar][::1], out: cython.uchar[::1]) -> cython.bint:
     """Fill `out`, whose size is what the file claims, from `packed`. False: the bytes are damaged."""
-    i: cython.Py_ssize_t = 0
+    if cython.compiled:
+        if len(packed) == 0 or len(out) == 0:
+            return len(packed) == len(out)
+        return unpack_lzf(cython.address(packed[0]), 0, len(packed), cython.address(out[0]), len(out))
+    else:
+        return unpack_lzf(packed, 0, len(packed), out, len(out))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def unpack_lzf(
+    packed: cython.p_const_uchar,
+    i: cython.Py_ssize_t,
+    in_size: cython.Py_ssize_t,
+    out: cython.p_uchar,
+    out_size: cython.Py_ssize_t,
+) -> cython.bint:
+    """The same for the bytes of `packed` from `i` to `in_size`."""
     o: cython.Py_ssize_t = 0
     back: cython.Py_ssize_t
     count: cython.Py_ssize_t
     control: cython.Py_ssize_t
     k: cython.Py_ssize_t
-    in_size: cython.Py_ssize_t = len(packed)
-    out_size: cython.Py_ssize_t = len(out)
     while i < in_size:
         control = packed[i]
         i += 1
@@ -32,8 +51,7 @@ def unpack(packed: cython.const[cython.uchar][::1], out: cython.uchar[::1]) -> c
             if count > in_size - i or count > out_size - o:
                 return False
             if cython.compiled:
-                for k in range(count):
-                    out[o + k] = packed[i + k]
+                memcpy(out + o, packed + i, count)
             else:
                 out[o : o + count] = packed[i : i + count]
             i += count
@@ -52,7 +70,10 @@ def unpack(packed: cython.const[cython.uchar][::1], out: cython.uchar[::1]) -> c
         count += 2
         if back > o or count > out_size - o:
             return False
-        for k in range(count):  # byte by byte: the source may overlap what is being written
-            out[o + k] = out[o + k - back]
+        if cython.compiled and back >= count:
+            memcpy(out + o, out + o - back, count)
+        else:
+            for k in range(count):  # byte by byte: the source overlaps what is being written
+                out[o + k] = out[o + k - back]
         o += count
     return o == out_size

@@ -62,8 +62,9 @@ class Scanner:
         shapes: bytes,
         empties: bytes,
         redis_meta: cython.bint,
+        templates: object = None,
     ) -> None:
-        self.cursor = ValueCursor(view, end)
+        self.cursor = ValueCursor(view, end, templates)
         self.pos = pos
         self.shapes = shapes
         self.empties = empties
@@ -243,7 +244,7 @@ class Scanner:
                 opcode = p[pos]
                 shape = shapes[opcode]
                 if shape == 255:
-                    if opcode < 243:
+                    if opcode < 242:
                         cursor.fail(_UNKNOWN_TYPE, pos, opcode)
                         status = _FAILED
                         break

@@ -13,8 +13,10 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.rdbmerge.format._cursor_cy import Cursor
+    from cython.cimports.rdbmerge.format._element_cy import Element
 else:
     from rdbmerge.format._cursor_cy import Cursor
+    from rdbmerge.format._element_cy import Element
 
 from rdbmerge.format import codes
 
@@ -26,12 +28,62 @@ _BAD_CONTAINER = cython.declare(cython.int, codes.BAD_CONTAINER)
 _BAD_MODULE_OPCODE = cython.declare(cython.int, codes.BAD_MODULE_OPCODE)
 _BAD_ARRAY_TAG = cython.declare(cython.int, codes.BAD_ARRAY_TAG)
 _BAD_STREAM_ID = cython.declare(cython.int, codes.BAD_STREAM_ID)
+_BAD_TEMPLATE = cython.declare(cython.int, codes.BAD_TEMPLATE)
+
+
+@cython.final
+@cython.cclass
+class Templates:
+    """The field names of a file's hash templates by their ids (rdb-format.md 6.7). Rare, so plain Python will do."""
+
+    def __init__(self) -> None:
+        self.names = {}
+
+    def add(self, number: int, names: list[bytes]) -> bool:
+        """Take in a template; False if its id has other names already."""
+        return self.names.setdefault(number, names) == names  # type: ignore[no-any-return]
+
+    @cython.cfunc
+    @cython.with_gil
+    @cython.exceptval(check=False)
+    def count(self, number: cython.ulonglong) -> cython.Py_ssize_t:
+        """How many names a template has; -1 if there is none of that id."""
+        found = self.names.get(number)
+        return -1 if found is None else len(found)
+
+    @cython.cfunc
+    @cython.with_gil
+    @cython.exceptval(check=False)
+    def name(self, number: cython.ulonglong, place: cython.Py_ssize_t, element: Element) -> cython.void:
+        """Make `element` a name of a template that is there; the template keeps the bytes alive."""
+        text: bytes = self.names[number][place]
+        if cython.compiled:
+            element.set_bytes(cython.cast(cython.p_const_uchar, cython.cast(cython.p_char, text)), 0, len(text))
+        else:
+            element.set_bytes(text, 0, len(text))
 
 
 @cython.final
 @cython.cclass
 class ValueCursor(Cursor):
-    """A cursor that knows the shapes of values (`values.Shape`)."""
+    """A cursor that knows the shapes of values (`values.Shape`), and the hash templates of its file, if there are."""
+
+    def __init__(self, view: memoryview, end: cython.Py_ssize_t, templates: Templates | None = None) -> None:
+        Cursor.__init__(self, view, end)
+        self.templates = templates
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def template_names(self, number: cython.ulonglong) -> cython.Py_ssize_t:
+        """How many names a hash template has; -1 if there is none of that id."""
+        return -1 if self.templates is None else self.templates.count(number)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def template_name(self, number: cython.ulonglong, place: cython.Py_ssize_t, element: Element) -> cython.void:
+        self.templates.name(number, place, element)
 
     def payload(self, pos: cython.Py_ssize_t, shape: cython.int) -> cython.Py_ssize_t:
         """The position after the value of `shape` at `pos`, -1 on error."""
@@ -264,6 +316,21 @@ class ValueCursor(Cursor):
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
+    def skip_template_strings(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """As many strings as the hash template has names whose id comes first."""
+        at: cython.Py_ssize_t = pos
+        names: cython.Py_ssize_t
+        pos = self.skip_len(pos)
+        if pos < 0:
+            return -1
+        names = self.template_names(self.value)
+        if names < 0:
+            return self.fail(_BAD_TEMPLATE, at, self.value)
+        return self.skip_strings(pos, names)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
     def skip_value(self, pos: cython.Py_ssize_t, shape: cython.int) -> cython.Py_ssize_t:
         """`shape` is a number of `values.Shape`."""
         if shape == 0:
@@ -285,6 +352,10 @@ class ValueCursor(Cursor):
             return self.skip_string(pos) if pos >= 0 else -1
         if shape == 16:
             return self.skip_array(pos)
+        if shape == 17:
+            return self.skip_string(pos)
+        if shape == 18:
+            return self.skip_template_strings(pos)
         if shape == 12:
             pos = self.need(pos, 8)
             if pos < 0:

@@ -15,7 +15,31 @@ BAD_MODULE_OPCODE = 6  # the module opcode
 BAD_LZF = 7  # the length an LZF string claims to unpack to
 BAD_ARRAY_TAG = 8  # the tag of an array element
 BAD_STREAM_ID = 9  # the length of a stream node's key
+BAD_TEMPLATE = 10  # the id of a hash template that the file does not hold
 UNKNOWN_TYPE = 20  # the type number
+# Inside values. The detail is a packing (`values.Packing`) where nothing else is said.
+BAD_PACK_SIZE = 30
+BAD_PACK_ELEMENT = 31  # runs over the end
+BAD_PACK_START = 32  # the byte that should have opened an element, plus 256 times the packing
+BAD_PACK_END = 33
+BAD_PACK_COUNT = 34
+BAD_PACK_LINKS = 35  # what elements say of their neighbours' sizes
+BAD_PACK_ORDER = 36
+BAD_PACK_WIDTH = 37  # the width
+ODD_ELEMENTS = 38  # not pairs (detail 2), not triples (3)
+BAD_FIELD_TIME = 39
+BAD_NUMBER = 40  # a score
+NOT_UNPACKED = 41  # LZF
+VALUE_GOES_ON = 42  # the bytes that are left
+NO_MEMORY = 43  # the bytes that were asked for
+BAD_STREAM_NODE = 44  # what in it: of the numbers below
+REPEATED_ITEM = 45  # a member or field that stands twice; the logical type
+
+# What is wrong with the listpack of a stream's node.
+NODE_HEAD = 1  # the numbers at its beginning
+NODE_ENTRY = 2  # the numbers of an entry
+NODE_COUNT = 3  # another number of entries than it says
+NODE_CUT = 4  # it ends inside an entry
 META_OUT_OF_PLACE = 21  # key metadata that does not stand directly before the type
 
 # What `Scanner.fill` stopped for.

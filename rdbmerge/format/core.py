@@ -16,7 +16,11 @@ from types import ModuleType
 
 from rdbmerge.errors import UsageError
 
-_NAMES = ("_cursor_cy", "_values_cy", "_lzf_cy", "_hash_cy", "_scan_cy", "_fields_cy", "_emit_cy", "_digest_cy")
+# In the order in which they build upon each other.
+_NAMES = (
+    "_lzf_cy", "_cursor_cy", "_element_cy", "_packs_cy", "_values_cy", "_hash_cy", "_scan_cy", "_items_cy",
+    "_streams_cy", "_decode_cy", "_fields_cy", "_emit_cy", "_digest_cy",
+)  # fmt: skip
 _PACKAGE = "rdbmerge.format"
 
 
@@ -55,6 +59,14 @@ COMPILED: bool = all(module.COMPILED for module in _modules.values())
 Cursor = _modules["_values_cy"].ValueCursor
 Scanner = _modules["_scan_cy"].Scanner
 unpack_lzf = _modules["_lzf_cy"].unpack
+Pack = _modules["_packs_cy"].Pack
+Templates = _modules["_values_cy"].Templates
+ItemReader = _modules["_items_cy"].ItemReader
+StreamReader = _modules["_streams_cy"].StreamReader
+Decoder = _modules["_decode_cy"].Decoder
+Entry = _modules["_decode_cy"].Entry
+Items = _modules["_decode_cy"].Items
+make_entries = _modules["_decode_cy"].make_entries
 FieldSurvey = _modules["_fields_cy"].FieldSurvey
 judge_rows = _modules["_fields_cy"].judge_rows
 emit_rows = _modules["_emit_cy"].emit_rows

@@ -11,7 +11,7 @@ from rdbmerge.errors import FormatError, TruncatedError, UnsupportedError
 from rdbmerge.format.values import REDIS_TYPES, VALKEY_TYPES, ValueType
 
 MAGIC_BYTES = 9
-NEWEST_REDIS = 14
+NEWEST_REDIS = 15
 VALKEY_VERSIONS = range(80, 81)
 FIRST_WITH_CHECKSUM = 5
 FIRST_WITH_AUX = 7
@@ -22,7 +22,7 @@ class Dialect:
     """Which line of the format a file speaks."""
 
     line: str  # "redis" or "valkey"
-    version: int  # 1..14, or 80
+    version: int  # 1..15, or 80
 
     @property
     def types(self) -> dict[int, ValueType]:

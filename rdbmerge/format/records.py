@@ -43,6 +43,15 @@ class ModuleAux:
 
 
 @dataclass(frozen=True, slots=True)
+class HashTemplate:
+    """The field names that hashes of type 30 and 32 refer to by `number` (Redis 8.10)."""
+
+    number: int
+    names: tuple[bytes, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The end of the records. `checksum` is None where the version has none, 0 where the server was told not to."""
 

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from rdbmerge.errors import FormatError, TruncatedError, UnsupportedError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import BATCH_BYTES, Columns
-from rdbmerge.format.core import Cursor, Scanner
+from rdbmerge.format.core import Cursor, Scanner, Templates
 from rdbmerge.format.dialects import MAGIC_BYTES, Dialect, read_dialect
-from rdbmerge.format.records import Aux, End, Function, ModuleAux, ResizeDb
-from rdbmerge.format.strings import cursor_error, read_length, read_string
+from rdbmerge.format.findings import cursor_error
+from rdbmerge.format.records import Aux, End, Function, HashTemplate, ModuleAux, ResizeDb
+from rdbmerge.format.strings import read_length, read_string
 from rdbmerge.format.values import REFUSED_TYPES, empty_table, shape_table
 
-Record = Aux | ResizeDb | Function | ModuleAux | End
+Record = Aux | ResizeDb | Function | ModuleAux | HashTemplate | End
 
 _LIBRARY_NAME = re.compile(rb"#!\s*\w+[^\n]*?\bname=([^\s]+)")
 _MODULE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -34,7 +35,8 @@ class Walk:
     Iterating yields `Columns` (the same object again and again: use a batch before asking for the next; with a `spare`
     given, the two take turns and a batch lives until the one after the next is asked for) and records.
     A batch ends where the db changes. A walk over a part of a file (`start` given, with the `db` it lies in) stops at
-    `end`; a walk over the whole file reads the magic first and stops after its End.
+    `end`; a walk over the whole file reads the magic first and stops after its End. `templates` takes in the hash
+    templates of the file, and must know those that stand before a part.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Walk:
         start: int = 0,
         end: int | None = None,
         db: int = 0,
+        templates: Templates | None = None,
     ) -> None:
         self.view = view
         self.whole = start == 0
@@ -55,6 +58,7 @@ class Walk:
         self.columns = columns or Columns()
         self.spare = spare or self.columns
         self.db = db
+        self.templates = Templates() if templates is None else templates
         types = self.dialect.types
         self._scanner = Scanner(
             view,
@@ -63,6 +67,7 @@ class Walk:
             shape_table(types),
             empty_table(types),
             self.dialect.line == "redis" and self.dialect.version >= 13,
+            self.templates,
         )
 
     @property
@@ -134,6 +139,12 @@ class Walk:
                 _, pos = read_length(self.view, pos, self.end)
         elif opcode == codes.OP_SLOT_IMPORT and self.dialect.line == "valkey":
             pos = self._slot_import(pos)
+        elif opcode == codes.OP_HASH_TEMPLATE and self.dialect.line == "redis":
+            record, pos = read_template(self.view, start, self.end)
+            if not self.templates.add(record.number, list(record.names)):
+                raise FormatError(
+                    f"hash template {record.number} stands in the file twice", offset=start, remedy=_DAMAGED
+                )
         elif opcode == codes.OP_EOF:
             record = self._end(pos)
             pos = record.end
@@ -182,7 +193,7 @@ class Walk:
     def _unknown(self, opcode: int, pos: int) -> FormatError:
         known = {
             codes.OP_FUNCTION_PRE_GA: "a function library of the 7.0 release candidates",
-            codes.OP_HASH_TEMPLATE: "a hash template of Redis 8.10",
+            codes.OP_HASH_TEMPLATE: "an update of Valkey 9.2's forkless snapshots",
         }.get(opcode)
         return UnsupportedError(
             f"opcode {opcode} is not known" + (f": {known}" if known else ""),
@@ -195,8 +206,6 @@ class Walk:
         error = cursor_error(cursor, self.end)
         if cursor.error_code == codes.UNKNOWN_TYPE:
             number = int(cursor.error_detail)
-            if number == codes.OP_HASH_TEMPLATE:
-                return self._unknown(number, error.offset)
             why = REFUSED_TYPES.get(number) if self.dialect.line == "redis" else None
             return UnsupportedError(
                 f"value type {number} is not known" + (f": {why}" if why else f" in {self.dialect}"),
@@ -205,6 +214,17 @@ class Walk:
                 " use a newer rdbmerge, or pull from another version of the server",
             )
         return error
+
+
+def read_template(view: memoryview, start: int, end: int) -> tuple[HashTemplate, int]:
+    """The hash template whose opcode stands at `start`, and where it ends (rdb-format.md 4 and 6.7)."""
+    number, pos = read_length(view, start + 1, end)
+    count, pos = read_length(view, pos, end)
+    names = []
+    for _ in range(count):
+        name, pos = read_string(view, pos, end)
+        names.append(name)
+    return HashTemplate(number, tuple(names), start), pos
 
 
 def module_name(module_id: int) -> str:

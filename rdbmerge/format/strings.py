@@ -1,48 +1,15 @@
 """Decodes the strings of an RDB: raw, integer and LZF forms into bytes (rdb-format.md 2), and writes them raw.
 
-Finds ends with the core's cursor; makes its errors into ours. Knows nothing of keys or files.
+Finds ends with the core's cursor. Knows nothing of keys or files.
 """
 
 from __future__ import annotations
 
-from rdbmerge.errors import FormatError, TruncatedError, UnsupportedError
-from rdbmerge.format import codes
+from rdbmerge.errors import FormatError
 from rdbmerge.format.core import Cursor, unpack_lzf
+from rdbmerge.format.findings import cursor_error
 
 _DAMAGED = "the file is damaged; pull or copy it again"
-_CUT = "the file was cut short, or a length in it is damaged; pull or copy it again"
-
-
-def cursor_error(cursor: Cursor, end: int) -> FormatError:
-    """The cursor's error in words; `end` is where the bytes it may read stop."""
-    code, pos, detail = int(cursor.error_code), int(cursor.error_pos), int(cursor.error_detail)
-    if code == codes.TRUNCATED:
-        return TruncatedError(
-            f"{detail:,} {'byte' if detail == 1 else 'bytes'} expected, {end - pos:,} remain", offset=pos, remedy=_CUT
-        )
-    if code == codes.UNKNOWN_TYPE:
-        return UnsupportedError(
-            f"value type {detail} is not known",
-            offset=pos,
-            remedy="use a newer rdbmerge, or check the source's modules",
-        )
-    if code == codes.META_OUT_OF_PLACE:
-        return UnsupportedError(
-            "key metadata that does not stand directly before a value type",
-            offset=pos,
-            remedy="no server is known to write this; use a newer rdbmerge, or pull the source again",
-        )
-    findings = {
-        codes.BAD_LENGTH: f"a length cannot start with byte 0x{detail:02x}",
-        codes.BAD_STRING: f"a string cannot start with byte 0x{detail:02x}",
-        codes.BAD_SCORE: f"a score of a sorted set cannot start with byte 0x{detail:02x}",
-        codes.BAD_CONTAINER: f"a list node cannot have container {detail}",
-        codes.BAD_MODULE_OPCODE: f"module data cannot hold opcode {detail}",
-        codes.BAD_LZF: f"a compressed string claims to unpack to {detail:,} bytes, more than it can hold",
-        codes.BAD_ARRAY_TAG: f"an array cannot hold tag {detail}",
-        codes.BAD_STREAM_ID: f"a stream node's key must be 16 bytes, not {detail:,}",
-    }
-    return FormatError(findings[code], offset=pos, remedy=_DAMAGED)
 
 
 def read_string(view: memoryview, pos: int, end: int | None = None) -> tuple[bytes, int]:

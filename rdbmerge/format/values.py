@@ -30,6 +30,18 @@ class Shape(IntEnum):
     FIELDS_VALKEY = 14  # len n, n x (2 strings, 8 bytes)
     MIN_AND_STRING = 15  # 8 bytes min, string
     ARRAY = 16  # rdb-format.md 6.6
+    TEMPLATE_PACK = 17  # one string, whose first element is the id of a hash template (rdb-format.md 6.7)
+    TEMPLATE_STRINGS = 18  # len id, as many strings as the hash template has names
+
+
+class Packing(IntEnum):
+    """How the elements of a compact value lie in its blob, or in each of its blobs; known to `_packs_cy`."""
+
+    NONE = 0  # elements are strings of the file
+    ZIPLIST = 1  # rdb-format.md 7.1
+    LISTPACK = 2
+    INTSET = 3
+    ZIPMAP = 4
 
 
 class Logical(IntEnum):
@@ -53,19 +65,31 @@ class ValueType:
     logical: Logical
     shape: Shape
     since_rdb: int  # the lowest header version a server that loads it writes
+    packing: Packing = Packing.NONE
     holds_expiry: bool = False  # absolute times of hash fields inside the payload
-    empty_bytes: int = 0  # size of a blob that holds no element; 0: cannot be seen from outside
+
+    @property
+    def empty_bytes(self) -> int:
+        """Size of a blob that holds no element; 0: cannot be seen from outside."""
+        return _EMPTY_BYTES[self.packing] if self.shape in (Shape.STRING, Shape.MIN_AND_STRING) else 0
+
+
+_EMPTY_BYTES = {Packing.NONE: 0, Packing.ZIPLIST: 11, Packing.LISTPACK: 7, Packing.INTSET: 8, Packing.ZIPMAP: 2}
 
 
 def _row(
-    name: str, logical: Logical, shape: Shape, since_rdb: int, *, holds_expiry: bool = False, empty_bytes: int = 0
+    name: str,
+    logical: Logical,
+    shape: Shape,
+    since_rdb: int,
+    packing: Packing = Packing.NONE,
+    *,
+    holds_expiry: bool = False,
 ) -> ValueType:
     return ValueType(
-        name=name, logical=logical, shape=shape, since_rdb=since_rdb, holds_expiry=holds_expiry, empty_bytes=empty_bytes
+        name=name, logical=logical, shape=shape, since_rdb=since_rdb, packing=packing, holds_expiry=holds_expiry
     )
 
-
-_ZIPLIST, _LISTPACK, _INTSET, _ZIPMAP = 11, 7, 8, 2  # bytes of an empty one, rdb-format.md 7
 
 COMMON_TYPES: dict[int, ValueType] = {
     0: _row("string", Logical.STRING, Shape.STRING, 1),
@@ -75,29 +99,31 @@ COMMON_TYPES: dict[int, ValueType] = {
     4: _row("hash", Logical.HASH, Shape.PAIRS, 1),
     5: _row("zset_2", Logical.ZSET, Shape.SCORED_BINARY, 8),
     7: _row("module_2", Logical.MODULE, Shape.MODULE, 8),
-    9: _row("hash_zipmap", Logical.HASH, Shape.STRING, 2, empty_bytes=_ZIPMAP),
-    10: _row("list_ziplist", Logical.LIST, Shape.STRING, 2, empty_bytes=_ZIPLIST),
-    11: _row("set_intset", Logical.SET, Shape.STRING, 2, empty_bytes=_INTSET),
-    12: _row("zset_ziplist", Logical.ZSET, Shape.STRING, 2, empty_bytes=_ZIPLIST),
-    13: _row("hash_ziplist", Logical.HASH, Shape.STRING, 4, empty_bytes=_ZIPLIST),
-    14: _row("list_quicklist", Logical.LIST, Shape.STRINGS, 7),
+    9: _row("hash_zipmap", Logical.HASH, Shape.STRING, 2, Packing.ZIPMAP),
+    10: _row("list_ziplist", Logical.LIST, Shape.STRING, 2, Packing.ZIPLIST),
+    11: _row("set_intset", Logical.SET, Shape.STRING, 2, Packing.INTSET),
+    12: _row("zset_ziplist", Logical.ZSET, Shape.STRING, 2, Packing.ZIPLIST),
+    13: _row("hash_ziplist", Logical.HASH, Shape.STRING, 4, Packing.ZIPLIST),
+    14: _row("list_quicklist", Logical.LIST, Shape.STRINGS, 7, Packing.ZIPLIST),
     15: _row("stream_listpacks", Logical.STREAM, Shape.STREAM, 9),
-    16: _row("hash_listpack", Logical.HASH, Shape.STRING, 10, empty_bytes=_LISTPACK),
-    17: _row("zset_listpack", Logical.ZSET, Shape.STRING, 10, empty_bytes=_LISTPACK),
-    18: _row("list_quicklist_2", Logical.LIST, Shape.CONTAINERS, 10),
+    16: _row("hash_listpack", Logical.HASH, Shape.STRING, 10, Packing.LISTPACK),
+    17: _row("zset_listpack", Logical.ZSET, Shape.STRING, 10, Packing.LISTPACK),
+    18: _row("list_quicklist_2", Logical.LIST, Shape.CONTAINERS, 10, Packing.LISTPACK),
     19: _row("stream_listpacks_2", Logical.STREAM, Shape.STREAM_2, 10),
-    20: _row("set_listpack", Logical.SET, Shape.STRING, 11, empty_bytes=_LISTPACK),
+    20: _row("set_listpack", Logical.SET, Shape.STRING, 11, Packing.LISTPACK),
     21: _row("stream_listpacks_3", Logical.STREAM, Shape.STREAM_3, 11),
 }
 
 REDIS_TYPES: dict[int, ValueType] = COMMON_TYPES | {
     22: _row("hash_metadata_pre_ga", Logical.HASH, Shape.FIELDS_ABSOLUTE, 12, holds_expiry=True),
-    23: _row("hash_listpack_ex_pre_ga", Logical.HASH, Shape.STRING, 12, holds_expiry=True, empty_bytes=_LISTPACK),
+    23: _row("hash_listpack_ex_pre_ga", Logical.HASH, Shape.STRING, 12, Packing.LISTPACK, holds_expiry=True),
     24: _row("hash_metadata", Logical.HASH, Shape.FIELDS_RELATIVE, 12, holds_expiry=True),
-    25: _row("hash_listpack_ex", Logical.HASH, Shape.MIN_AND_STRING, 12, holds_expiry=True, empty_bytes=_LISTPACK),
+    25: _row("hash_listpack_ex", Logical.HASH, Shape.MIN_AND_STRING, 12, Packing.LISTPACK, holds_expiry=True),
     26: _row("stream_listpacks_4", Logical.STREAM, Shape.STREAM_4, 13),
     27: _row("stream_listpacks_5", Logical.STREAM, Shape.STREAM_5, 14),
     28: _row("array", Logical.ARRAY, Shape.ARRAY, 14),
+    30: _row("hash_template_pack", Logical.HASH, Shape.TEMPLATE_PACK, 15, Packing.LISTPACK),
+    32: _row("hash_template_strings", Logical.HASH, Shape.TEMPLATE_STRINGS, 15),
 }
 
 VALKEY_TYPES: dict[int, ValueType] = COMMON_TYPES | {
@@ -107,10 +133,9 @@ VALKEY_TYPES: dict[int, ValueType] = COMMON_TYPES | {
 # Type numbers that are known by name only: no end can be found, so the file is refused with a word of why.
 REFUSED_TYPES: dict[int, str] = {
     6: "a module value of the 4.0 release candidates, which cannot be walked without the module",
-    29: "a hash template of Redis 8.10",
-    30: "a reference to a hash template of Redis 8.10",
-    31: "a hash template of Redis 8.10",
-    32: "a reference to a hash template of Redis 8.10",
+    29: "a hash with its template, which Redis 8.10 writes in DUMP payloads only",
+    31: "a hash with its template, which Redis 8.10 writes in DUMP payloads only",
+    33: "a rate limiter of special builds of Redis",
 }
 
 UNKNOWN_SHAPE = 255
@@ -124,3 +149,15 @@ def shape_table(types: dict[int, ValueType]) -> bytes:
 def empty_table(types: dict[int, ValueType]) -> bytes:
     """256 bytes for the core: the size of a blob that holds nothing, 0 where that cannot be seen from outside."""
     return bytes(types[number].empty_bytes if number in types else 0 for number in range(256))
+
+
+def item_tables(types: dict[int, ValueType]) -> bytes:
+    """4 x 256 bytes for the core's reader of items: shape, packing, logical type, whether fields hold expiries."""
+    nothing = UNKNOWN_SHAPE
+    rows = [types.get(number) for number in range(256)]
+    return (
+        bytes(nothing if row is None else int(row.shape) for row in rows)
+        + bytes(0 if row is None else int(row.packing) for row in rows)
+        + bytes(nothing if row is None else int(row.logical) for row in rows)
+        + bytes(row is not None and row.holds_expiry for row in rows)
+    )

@@ -21,7 +21,7 @@ from rdbmerge.snapshot.hashes import HashCollector, Hashes, wrapping_sum
 from rdbmerge.snapshot.segment import Segment
 
 INDEX_SUFFIX = ".index"
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
 _ALIGN_BYTES = 4096
 
 Progress = Callable[[int], None]  # bytes scanned since the last call
@@ -90,6 +90,7 @@ class IndexFacts(_Model):
     chunks: list[Chunk]
     libraries: list[Library]
     module_data: list[ModuleData]
+    templates: list[int] = []  # offsets of hash templates
     hashes_at: dict[int, tuple[int, int, int]] = {}  # db -> offset in the index file, count, sum modulo 2^64
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 from rdbmerge.errors import ChecksumError, FormatError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.records import Aux, End, Function, ModuleAux, ResizeDb
+from rdbmerge.format.records import Aux, End, Function, HashTemplate, ModuleAux, ResizeDb
 from rdbmerge.format.scan import Record
 from rdbmerge.snapshot.hashes import HashCollector, Hashes, repeated
 from rdbmerge.snapshot.index import (
@@ -47,6 +47,7 @@ def read_index(segment: Segment, *, progress: Progress | None = None) -> Index:
     """
     index = cached_index(segment)
     if index is not None:
+        segment.learn_templates(index.facts.templates)
         if progress:
             progress(segment.size_bytes)
         return index
@@ -74,6 +75,7 @@ class _Scan:
         self.chunks: list[Chunk] = []
         self.libraries: list[Library] = []
         self.module_data: list[ModuleData] = []
+        self.templates: list[int] = []
         self.end: End | None = None
 
     def run(self) -> IndexFacts:
@@ -104,6 +106,8 @@ class _Scan:
                 case ModuleAux():
                     data = ModuleData(module=item.module, before_keys=item.before_keys, start=item.start, end=item.end)
                     self.module_data.append(data)
+                case HashTemplate():
+                    self.templates.append(item.offset)
                 case End():
                     self.end = item
                     self._checksum_to(item.checksum_offset)
@@ -132,6 +136,7 @@ class _Scan:
             chunks=self.chunks,
             libraries=self.libraries,
             module_data=self.module_data,
+            templates=self.templates,
         )
 
     def _db(self, db: int) -> DbSummary:

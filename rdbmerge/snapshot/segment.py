@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from rdbmerge.errors import FormatError, UsageError
 from rdbmerge.format.columns import Columns
+from rdbmerge.format.core import Templates
 from rdbmerge.format.dialects import MAGIC_BYTES, Dialect, read_dialect
-from rdbmerge.format.scan import Record, Walk
+from rdbmerge.format.scan import Record, Walk, read_template
 
 RDB_SUFFIX = ".rdb"
 
@@ -25,11 +26,13 @@ class Segment:
 
     `name` is what people see: unique among the segments of one command. `view` is the whole file. A file must not be
     changed in place while it is open; servers never do (they rename), and its size and time are checked again later.
+    `templates` are the hash templates met so far: a whole walk or `learn_templates` finds them.
     """
 
     def __init__(self, path: Path, *, name: str | None = None) -> None:
         self.path = path
         self.name = name or path.name
+        self.templates = Templates()
         try:
             with path.open("rb") as file:
                 facts = os.fstat(file.fileno())
@@ -76,12 +79,21 @@ class Segment:
     def walk(self, *, columns: Columns | None = None, spare: Columns | None = None) -> Iterator[Columns | Record]:
         """All batches and records, from the magic to the end; see `format.scan.Walk`."""
         with self.naming_errors():
-            yield from Walk(self.view, columns=columns, spare=spare, dialect=self.dialect)
+            yield from Walk(self.view, columns=columns, spare=spare, dialect=self.dialect, templates=self.templates)
+
+    def learn_templates(self, offsets: Iterable[int]) -> None:
+        """Take in the hash templates at these offsets, as a walk over the whole file would."""
+        with self.naming_errors():
+            for offset in offsets:
+                template, _ = read_template(self.view, offset, len(self.view))
+                self.templates.add(template.number, list(template.names))
 
     def walk_part(self, start: int, stop: int, db: int, *, columns: Columns | None = None) -> Iterator[Columns]:
         """The batches between two entry borders of one db; other records in between are passed over."""
         with self.naming_errors():
-            for item in Walk(self.view, columns=columns, dialect=self.dialect, start=start, end=stop, db=db):
+            for item in Walk(
+                self.view, columns=columns, dialect=self.dialect, start=start, end=stop, db=db, templates=self.templates
+            ):
                 if isinstance(item, Columns):
                     yield item
 

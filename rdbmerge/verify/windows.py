@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from rdbmerge.errors import FormatError, TruncatedError, UsageError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
+from rdbmerge.format.core import Templates
 from rdbmerge.format.dialects import MAGIC_BYTES, Dialect
-from rdbmerge.format.records import Aux, End, Function, ModuleAux
+from rdbmerge.format.records import Aux, End, Function, HashTemplate, ModuleAux
 from rdbmerge.format.scan import Record, Walk
 from rdbmerge.snapshot.segment import Segment
 
@@ -77,10 +78,25 @@ class WindowWalk(Walk):
     """Walks one window; yields what it holds whole, and then ends (the `last` one of a file: raises)."""
 
     def __init__(
-        self, window: Window, dialect: Dialect, columns: Columns, *, start: int, db: int, last: bool, steps: list[Step]
+        self,
+        window: Window,
+        dialect: Dialect,
+        columns: Columns,
+        *,
+        start: int,
+        db: int,
+        last: bool,
+        steps: list[Step],
+        templates: Templates,
     ) -> None:
         super().__init__(
-            window.view, columns=columns, dialect=dialect, start=start - window.shift, end=len(window.view), db=db
+            window.view,
+            columns=columns,
+            dialect=dialect,
+            start=start - window.shift,
+            end=len(window.view),
+            db=db,
+            templates=templates,
         )
         self._last = last
         self._steps = steps
@@ -143,6 +159,7 @@ class FileWalk:
             db=self._db,
             last=last,
             steps=self.steps,
+            templates=self._segment.templates,
         )
         try:
             for item in walk:
@@ -193,7 +210,15 @@ def walk_part(
             yield segment.view, batch
         return
     window.read(file, start, stop)
-    walk = Walk(window.view, columns=columns, dialect=segment.dialect, start=_PAD, end=len(window.view), db=db)
+    walk = Walk(
+        window.view,
+        columns=columns,
+        dialect=segment.dialect,
+        start=_PAD,
+        end=len(window.view),
+        db=db,
+        templates=segment.templates,
+    )
     try:
         for item in walk:
             if isinstance(item, Columns):
@@ -205,7 +230,7 @@ def walk_part(
 def moved(record: Record, shift: int) -> Record:
     """A record with its offsets moved."""
     match record:
-        case Aux() | Function():
+        case Aux() | Function() | HashTemplate():
             return replace(record, offset=record.offset + shift)
         case ModuleAux():
             return replace(record, start=record.start + shift, end=record.end + shift)

@@ -1,0 +1,332 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Builds Python values out of items, and the entries that users of the library iterate over.
+
+Strings, lists, sets, sorted sets and hashes are done here; the rare types are left to `format.decode`, which also makes
+words of errors. Compiled when it can be, interpreted as it stands when not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+try:
+    import cython  # the Cython compiler must see this very import
+except ModuleNotFoundError:
+    from rdbmerge import _cython as cython
+
+if cython.compiled:
+    from cython.cimports.rdbmerge.format._items_cy import ItemReader
+else:
+    from rdbmerge.format._items_cy import ItemReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+from rdbmerge.format import codes
+from rdbmerge.format.logical import Hash
+from rdbmerge.format.values import Logical
+
+COMPILED: bool = cython.compiled
+
+_NO_EXPIRY = cython.declare(cython.longlong, codes.NO_EXPIRY)
+_HAS_IDLE = cython.declare(cython.int, codes.HAS_IDLE)
+_HAS_FREQ = cython.declare(cython.int, codes.HAS_FREQ)
+_REPEATED = cython.declare(cython.int, codes.REPEATED_ITEM)
+_STRING_TYPE = cython.declare(cython.int, 0)
+_STRING = cython.declare(cython.int, int(Logical.STRING))
+_LIST = cython.declare(cython.int, int(Logical.LIST))
+_SET = cython.declare(cython.int, int(Logical.SET))
+_ZSET = cython.declare(cython.int, int(Logical.ZSET))
+_HASH = cython.declare(cython.int, int(Logical.HASH))
+
+
+@cython.final
+@cython.cclass
+class Decoder:
+    """Decodes values of one file.
+
+    `names` and `encodings` are texts by type number; `failure` makes an exception of the reader's error; `others`
+    decodes what is not done here, and `item_source` iterates over it (both by number, start, end).
+    """
+
+    def __init__(
+        self,
+        reader: ItemReader,
+        names: tuple[str, ...],
+        encodings: tuple[str, ...],
+        failure: Callable[[ItemReader], Exception],
+        others: Callable[[int, int, int], object],
+        item_source: Callable[[int, int, int], object],
+    ) -> None:
+        self.reader = reader
+        self.names = names
+        self.encodings = encodings
+        self.failure = failure
+        self.others = others
+        self.item_source = item_source
+
+    def value(self, number: cython.int, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> object:
+        """The value of type `number` at `start` to `end`."""
+        return self.decode(number, start, end)
+
+    @cython.cfunc
+    def decode(self, number: cython.int, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> object:
+        reader = self.reader
+        logical: cython.int = reader.table[512 + number]
+        if logical > _HASH:
+            return self.others(number, start, end)
+        if reader.begin(number, start, end) < 0:
+            raise self.failure(reader)
+        if logical == _STRING:
+            if reader.step() < 0:
+                raise self.failure(reader)
+            text = reader.a.as_bytes()
+            if reader.step() < 0:
+                raise self.failure(reader)
+            return text
+        if logical == _HASH:
+            return self.read_hash()
+        if logical == _ZSET:
+            return self.read_zset()
+        return self.read_set() if logical == _SET else self.read_list()
+
+    @cython.cfunc
+    def read_list(self) -> object:
+        reader = self.reader
+        got: cython.int
+        found: list = []
+        while True:
+            got = reader.step()
+            if got <= 0:
+                break
+            found.append(reader.a.as_bytes())
+        if got < 0:
+            raise self.failure(reader)
+        return found
+
+    @cython.cfunc
+    def read_set(self) -> object:
+        reader = self.reader
+        got: cython.int
+        count: cython.Py_ssize_t = 0
+        start: cython.Py_ssize_t = reader.begun
+        found: set = set()
+        while True:
+            got = reader.step()
+            if got <= 0:
+                break
+            found.add(reader.a.as_bytes())
+            count += 1
+        if got == 0 and len(found) != count:
+            got = reader.cursor.fail(_REPEATED, start, _SET)
+        if got < 0:
+            raise self.failure(reader)
+        return found
+
+    @cython.cfunc
+    def read_zset(self) -> object:
+        reader = self.reader
+        got: cython.int
+        count: cython.Py_ssize_t = 0
+        start: cython.Py_ssize_t = reader.begun
+        ascending: cython.bint = True
+        last: cython.double = 0.0
+        found: dict = {}
+        while True:
+            got = reader.step()
+            if got <= 0:
+                break
+            if count > 0 and reader.score < last:
+                ascending = False
+            last = reader.score
+            found[reader.a.as_bytes()] = last
+            count += 1
+        if got == 0 and len(found) != count:
+            got = reader.cursor.fail(_REPEATED, start, _ZSET)
+        if got < 0:
+            raise self.failure(reader)
+        if not ascending:  # servers write large ones from the highest score down
+            return dict(sorted(found.items(), key=_by_score))
+        return found
+
+    @cython.cfunc
+    def read_hash(self) -> object:
+        reader = self.reader
+        got: cython.int
+        count: cython.Py_ssize_t = 0
+        start: cython.Py_ssize_t = reader.begun
+        found: dict = {}
+        expiries: dict = {}
+        while True:
+            got = reader.step()
+            if got <= 0:
+                break
+            field = reader.a.as_bytes()
+            found[field] = reader.b.as_bytes()
+            count += 1
+            if reader.time != _NO_EXPIRY:
+                expiries[field] = reader.time
+        if got == 0 and len(found) != count:
+            got = reader.cursor.fail(_REPEATED, start, _HASH)
+        if got < 0:
+            raise self.failure(reader)
+        return Hash(found, expiries) if reader.expiring else found
+
+    @cython.cfunc
+    def key_at(self, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> object:
+        reader = self.reader
+        if reader.begin(_STRING_TYPE, start, end) < 0 or reader.step() < 0:
+            raise self.failure(reader)
+        return reader.a.as_bytes()
+
+
+def _by_score(item: tuple[bytes, float]) -> tuple[float, bytes]:
+    return item[1], item[0]
+
+
+@cython.final
+@cython.cclass
+class Items:
+    """Iterates over the items of one value; has a reader of its own, so that several can be read at a time."""
+
+    def __init__(
+        self,
+        reader: ItemReader,
+        failure: Callable[[ItemReader], Exception],
+        number: cython.int,
+        start: cython.Py_ssize_t,
+        end: cython.Py_ssize_t,
+    ) -> None:
+        self.reader = reader
+        self.failure = failure
+        self.ended = False
+        if reader.begin(number, start, end) < 0:
+            raise failure(reader)
+
+    def __iter__(self) -> Items:
+        return self
+
+    def __next__(self) -> object:
+        reader = self.reader
+        got: cython.int = 0 if self.ended else reader.step()
+        if got <= 0:
+            self.ended = True
+            if got < 0:
+                raise self.failure(reader)
+            raise StopIteration
+        item = reader.a.as_bytes()
+        if reader.logical == _ZSET:
+            return item, reader.score
+        if reader.logical != _HASH:
+            return item
+        if reader.expiring:
+            return item, reader.b.as_bytes(), (None if reader.time == _NO_EXPIRY else reader.time)
+        return item, reader.b.as_bytes()
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+@cython.cclass
+class Entry:
+    """One key of a file, with what the file says about it; the value is decoded when it is asked for.
+
+    Lives as long as anybody looks at it, also after its file was closed.
+    """
+
+    def __init__(self) -> None:
+        raise TypeError("entries come from iterating over a file: rdbmerge.open(...)")
+
+    @property
+    def db(self) -> int:
+        """The number of its db."""
+        return self.db_number
+
+    @property
+    def key(self) -> bytes:
+        """The key, decoded."""
+        return self.decoder.key_at(self.key_start, self.value_start)
+
+    @property
+    def type(self) -> str:
+        """string, list, set, zset, hash, stream, module or array."""
+        return self.decoder.names[self.number]
+
+    @property
+    def encoding(self) -> str:
+        """How the value is stored: quicklist_2, hash_listpack, ..."""
+        return self.decoder.encodings[self.number]
+
+    @property
+    def expire_at_ms(self) -> int | None:
+        """When the key expires (Unix ms); None: never."""
+        return None if self.expiry == _NO_EXPIRY else self.expiry
+
+    @property
+    def idle_s(self) -> int | None:
+        """Seconds since it was used last, where the file tells."""
+        return self.hint if self.flags & _HAS_IDLE else None
+
+    @property
+    def freq(self) -> int | None:
+        """The counter of its uses (0 .. 255), where the file tells."""
+        return self.hint if self.flags & _HAS_FREQ else None
+
+    @property
+    def offset(self) -> int:
+        """Where it starts in the file."""
+        return self.entry_start
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in the file, key and attributes included."""
+        return self.value_end - self.entry_start
+
+    def value(self) -> object:
+        """The value (`rdbmerge.format.logical`). Raises FormatError if its bytes are damaged."""
+        return self.decoder.decode(self.number, self.value_start, self.value_end)
+
+    def iter_items(self) -> object:
+        """The items of the value one after the other, without building it whole.
+
+        Elements of a list or set; (member, score); (field, value), with the expiry (Unix ms or None) as a third where
+        fields can expire; StreamEntry; (index, element) of an array; parts of a module's value; a string is one item.
+        """
+        return self.decoder.item_source(self.number, self.value_start, self.value_end)
+
+    def __repr__(self) -> str:
+        return f"<{self.type} {self.key!r} of db {self.db_number}>"
+
+
+def make_entries(
+    decoder: Decoder,
+    db: cython.int,
+    types: cython.const[cython.uchar][::1],
+    flags: cython.const[cython.uchar][::1],
+    expire_at_ms: cython.const[cython.longlong][::1],
+    hints: cython.const[cython.longlong][::1],
+    entry_start: cython.const[cython.longlong][::1],
+    key_start: cython.const[cython.longlong][::1],
+    value_start: cython.const[cython.longlong][::1],
+    ends: cython.const[cython.longlong][::1],
+    row: cython.Py_ssize_t,
+    stop: cython.Py_ssize_t,
+) -> list[Entry]:
+    """Rows of a batch as entries."""
+    entry: Entry
+    entries: list = []
+    while row < stop:
+        entry = Entry.__new__(Entry)
+        entry.decoder = decoder
+        entry.number = types[row]
+        entry.flags = flags[row]
+        entry.db_number = db
+        entry.expiry = expire_at_ms[row]
+        entry.hint = hints[row]
+        entry.entry_start = entry_start[row]
+        entry.key_start = key_start[row]
+        entry.value_start = value_start[row]
+        entry.value_end = ends[row]
+        entries.append(entry)
+        row += 1
+    return entries

@@ -1,0 +1,217 @@
+"""Values out of bytes, every type: the fast ones by the core, streams, modules and arrays here.
+
+The one door to decoding: the `Values` of a file, then one of them or its items. Nothing is read before it is asked for.
+Knows nothing of where the file lies.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from rdbmerge.errors import FormatError
+from rdbmerge.format import streams
+from rdbmerge.format.core import Decoder, ItemReader, Items, StreamReader, Templates
+from rdbmerge.format.dialects import Dialect
+from rdbmerge.format.findings import cursor_error
+from rdbmerge.format.logical import (
+    Array,
+    Consumer,
+    Group,
+    Idempotence,
+    Item,
+    ModuleValue,
+    Pending,
+    Stream,
+    StreamEntry,
+    StreamId,
+    Value,
+)
+from rdbmerge.format.scan import module_name
+from rdbmerge.format.strings import read_string
+from rdbmerge.format.values import Logical, item_tables
+
+_DAMAGED = "the file is damaged; pull or copy it again"
+_MODULE_SINT, _MODULE_UINT, _MODULE_FLOAT, _MODULE_DOUBLE = 1, 2, 3, 4
+_ARRAY_INTEGER, _ARRAY_DOUBLE = 1, 2
+_UNKNOWN = (1 << 64) - 1
+_ENCODING_BITS = 10
+
+
+class Values:
+    """Decodes values of the file that `view` is.
+
+    `templates` are its hash templates, if it has any; `name` is put to errors, if it is given.
+    """
+
+    def __init__(
+        self, view: memoryview, dialect: Dialect, templates: Templates | None = None, *, name: str = ""
+    ) -> None:
+        # A view of our own: the file's may be released while entries are still looked at.
+        self.view = memoryview(view)
+        self.dialect = dialect
+        self.templates = templates
+        self.name = name
+        self._tables = item_tables(dialect.types)
+        rows = [dialect.types.get(number) for number in range(256)]
+        self.decoder: Any = Decoder(
+            self._reader(),
+            tuple("" if row is None else row.logical.name.lower() for row in rows),
+            tuple("" if row is None else row.name for row in rows),
+            self._failure,
+            self._other_value,
+            self.items,
+        )
+
+    def _failure(self, reader: Any) -> FormatError:
+        error = item_failure(reader)
+        return error.in_file(self.name) if self.name else error
+
+    def _reader(self) -> Any:
+        return ItemReader(self.view, self._tables, self.templates)
+
+    def value(self, number: int, start: int, end: int) -> Value:
+        """The value of type `number` at `start` to `end`. Raises FormatError for damaged bytes."""
+        value: Value = self.decoder.value(number, start, end)
+        return value
+
+    def items(self, number: int, start: int, end: int) -> Iterator[Item]:
+        """Its items, one after the other; see `Entry.iter_items`. Raises FormatError for damaged bytes."""
+        logical = self.dialect.types[number].logical
+        if logical <= Logical.HASH:
+            items: Iterator[Item] = Items(self._reader(), self._failure, number, start, end)
+            return items
+        if logical == Logical.STREAM:
+            return self._stream_entries(start, end)
+        return self._parts(number, start, end)
+
+    def _parts(self, number: int, start: int, end: int) -> Iterator[Any]:
+        value = self._other_value(number, start, end)
+        yield from value.parts if isinstance(value, ModuleValue) else value.items.items()
+
+    def _other_value(self, number: int, start: int, end: int) -> Any:
+        row = self.dialect.types[number]
+        if row.logical == Logical.STREAM:
+            return self._stream(row.shape, start, end)
+        reader = streams.Reader(self.view, start, end)
+        value = _module(reader) if row.logical == Logical.MODULE else _array(reader)
+        if reader.pos != end:
+            raise FormatError(
+                f"a value whose last {end - reader.pos:,} bytes belong to nothing", offset=reader.pos, remedy=_DAMAGED
+            )
+        return value
+
+    def _stream_entries(self, start: int, end: int) -> Iterator[StreamEntry]:
+        reader = StreamReader(self._reader())
+        yield from _entries(reader, start, end)
+
+    def _stream(self, shape: int, start: int, end: int) -> Stream:
+        reader = StreamReader(self._reader())
+        entries = list(_entries(reader, start, end))
+        tail = streams.read_tail(self.view, shape, reader.where(), end)
+        groups: dict[bytes, Group] = {}
+        for span in tail.groups:
+            name = read_string(self.view, *span.name)[0]
+            if name in groups:
+                raise FormatError("a stream with two groups of one name", offset=span.name[0], remedy=_DAMAGED)
+            groups[name] = self._group(span)
+        return Stream(
+            entries=entries,
+            length=tail.length,
+            last_id=tail.last_id,
+            first_id=tail.first_id,
+            max_deleted_id=tail.max_deleted_id,
+            entries_added=tail.entries_added,
+            groups=groups,
+            idempotence=self._idempotence(tail),
+        )
+
+    def _group(self, span: streams.GroupSpan) -> Group:
+        pending = {}
+        reader = streams.Reader(self.view, span.pending.start, span.pending.end)
+        for _ in range(span.pending.count):
+            at, _ = reader.take(streams.RAW_ID_BYTES)
+            pending[streams.raw_id(self.view, at)] = (reader.time_ms(), reader.length())
+        owners: dict[StreamId, bytes] = {}
+        consumers = {}
+        for one in span.consumers:
+            name = read_string(self.view, *one.name)[0]
+            ids = list(streams.iter_raw_ids(self.view, one.pending))
+            if name in consumers or any(stream_id not in pending for stream_id in ids):
+                raise FormatError(
+                    "a stream's group whose consumers do not fit its pending entries",
+                    offset=one.name[0],
+                    remedy=_DAMAGED,
+                )
+            consumers[name] = Consumer(one.seen_at_ms, one.active_at_ms, ids)
+            owners.update(dict.fromkeys(ids, name))
+        entries_read = span.entries_read
+        return Group(
+            last_id=span.last_id,
+            entries_read=-1 if entries_read == _UNKNOWN else entries_read,
+            pending={one: Pending(owners.get(one), at_ms, count) for one, (at_ms, count) in pending.items()},
+            consumers=consumers,
+        )
+
+    def _idempotence(self, tail: streams.StreamTail) -> Idempotence | None:
+        if tail.idmp is None:
+            return None
+        reader = streams.Reader(self.view, tail.producers.start, tail.producers.end)
+        producers = {}
+        for _ in range(tail.producers.count):
+            name = read_string(self.view, *reader.string())[0]
+            producers[name] = {read_string(self.view, *reader.string())[0]: reader.id() for _ in range(reader.length())}
+        return Idempotence(*tail.idmp, producers, *tail.iids)
+
+
+def item_failure(reader: Any) -> FormatError:
+    """What a reader of items (or of streams) found wrong, in words."""
+    cursor = reader.get_cursor()
+    return cursor_error(cursor, cursor.limit())
+
+
+def _entries(reader: Any, start: int, end: int) -> Iterator[StreamEntry]:
+    entry = reader.start(start, end) and reader.next_entry()
+    while entry:
+        ms, seq, fields = entry
+        yield StreamEntry(StreamId(ms, seq), fields)
+        entry = reader.next_entry()
+    if entry is False:
+        raise item_failure(reader)
+
+
+def _module(reader: streams.Reader) -> ModuleValue:
+    """rdb-format.md 6.5."""
+    module_id = reader.length()
+    parts: list[int | float | bytes] = []
+    while opcode := reader.length():
+        if opcode == _MODULE_SINT:
+            number = reader.length()
+            parts.append(number - (number >> 63 << 64))
+        elif opcode == _MODULE_UINT:
+            parts.append(reader.length())
+        elif opcode in (_MODULE_FLOAT, _MODULE_DOUBLE):
+            size, form = (4, "<f") if opcode == _MODULE_FLOAT else (8, "<d")
+            start, stop = reader.take(size)
+            parts.append(struct.unpack(form, reader.view[start:stop])[0])
+        else:
+            parts.append(read_string(reader.view, *reader.string())[0])
+    return ModuleValue(module_name(module_id), module_id & ((1 << _ENCODING_BITS) - 1), parts)
+
+
+def _array(reader: streams.Reader) -> Array:
+    """rdb-format.md 6.6; numbers as the texts that a server answers."""
+    count = reader.length()
+    next_index = reader.length() + 1 if reader.length() else 0
+    items: dict[int, bytes] = {}
+    for _ in range(count):
+        index, tag = reader.length(), reader.length()
+        if tag == _ARRAY_INTEGER:
+            items[index] = str(reader.time_ms()).encode()
+        elif tag == _ARRAY_DOUBLE:
+            start, stop = reader.take(8)
+            items[index] = repr(struct.unpack("<d", reader.view[start:stop])[0]).removesuffix(".0").encode()
+        else:
+            items[index] = read_string(reader.view, *reader.string())[0]
+    return Array(items, next_index)

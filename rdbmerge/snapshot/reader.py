@@ -1,0 +1,111 @@
+"""The library's face for reading: iterates over the entries of one RDB file, values decoded when they are asked for.
+
+Checks the structure and the checksum on the way; keeps one batch of entries in memory, whatever the file's size.
+Writes nothing, not even an index.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import anycrc
+
+from rdbmerge.errors import ChecksumError
+from rdbmerge.format.columns import Columns
+from rdbmerge.format.core import Entry, make_entries
+from rdbmerge.format.decode import Values
+from rdbmerge.format.records import Aux, End, Function
+from rdbmerge.format.scan import Walk
+from rdbmerge.snapshot.segment import Segment
+
+CRC64 = anycrc.Model("CRC64-REDIS")
+_ENTRIES_AT_ONCE = 1_024
+
+
+class RdbFile:
+    """An RDB file, open for reading. Iterating yields its entries in the order of the file; it may be done again.
+
+    `dialect` is the line and version of the format, `aux` and `functions` what stands before the first key.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, check: bool = True) -> None:
+        self._segment = Segment(Path(path))
+        self._check = check
+        self.dialect = self._segment.dialect
+        self.aux: dict[bytes, bytes] = {}
+        self.functions: dict[bytes, bytes] = {}
+        try:
+            self._read_head()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RdbFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the file go. Entries that are still held keep what they need of it."""
+        self._segment.close()
+
+    def _read_head(self) -> None:
+        for item in self._segment.walk(columns=Columns(1)):
+            match item:
+                case Aux():
+                    self.aux[item.name] = item.value
+                case Function():
+                    self.functions[item.name] = item.code
+                case Columns():
+                    return
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Every entry. Raises FormatError and its kinds; ChecksumError, after the last one, for a damaged file."""
+        segment, crc, done = self._segment, 0, 0
+        with segment.naming_errors():
+            walk = Walk(segment.view, dialect=segment.dialect)
+            decoder = Values(segment.view, segment.dialect, walk.templates, name=segment.name).decoder
+            for item in walk:
+                if isinstance(item, Columns):
+                    if self._check:
+                        crc, done = CRC64.calc(segment.view[done : item.stop], crc), item.stop
+                    for row in range(0, item.rows, _ENTRIES_AT_ONCE):
+                        yield from entries_of(decoder, item, row, min(item.rows, row + _ENTRIES_AT_ONCE))
+                elif isinstance(item, End) and item.checksum and self._check:
+                    crc = CRC64.calc(segment.view[done : item.checksum_offset], crc)
+                    _check_checksum(item, crc)
+
+
+def entries_of(decoder: Any, columns: Columns, start: int, stop: int) -> list[Entry]:
+    """Some rows of a batch as entries."""
+    entries: list[Entry] = make_entries(
+        decoder,
+        columns.db,
+        columns.type,
+        columns.flags,
+        columns.expire_at_ms,
+        columns.hint,
+        columns.entry_start,
+        columns.key_start,
+        columns.value_start,
+        columns.end,
+        start,
+        stop,
+    )
+    return entries
+
+
+def _check_checksum(end: End, crc: int) -> None:
+    if end.checksum != crc:
+        raise ChecksumError(
+            f"the checksum in the file is {end.checksum:016x}, its bytes give {crc:016x}",
+            offset=end.checksum_offset,
+            remedy="the file was damaged on disk or in transit; pull or copy it again",
+        )
