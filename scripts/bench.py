@@ -102,10 +102,10 @@ def shell(line: str) -> float:
 
 def check_tool(folder: Path) -> Path | None:
     """redis-check-rdb is redis-server under another name."""
-    from realservers import SERVERS
+    from realservers import find
 
     system = shutil.which("redis-check-rdb")
-    server = next((one.path for one in SERVERS if one.path and one.flavour == "redis"), None)
+    server = find("redis-6.2").path
     if system or server is None:
         return Path(system) if system else None
     tool = folder / "redis-check-rdb"

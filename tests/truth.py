@@ -206,6 +206,18 @@ return found
 """
 
 
+# What is pending, and the very millisecond in which it was asked: Redis 5 tells only how long ago it was delivered.
+PENDING = """
+local before, rows, after
+repeat
+    before = redis.call('TIME')
+    rows = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 2^30)
+    after = redis.call('TIME')
+until before[1] == after[1] and math.floor(before[2] / 1000) == math.floor(after[2] / 1000)
+return {string.format('%.0f', before[1] * 1000 + math.floor(before[2] / 1000)), rows}
+"""
+
+
 class _LiveReader:
     """One db of a live server, a page of keys at a time: three round trips a page, more only for the rare types."""
 
@@ -239,10 +251,6 @@ class _LiveReader:
         for command in commands:
             pipeline.execute_command(*command)
         return pipeline.execute()
-
-    def now_ms(self) -> int:
-        seconds, micros = self.client.execute_command("TIME")
-        return int(seconds) * 1000 + int(micros) // 1000
 
     def read(self, keys: list[bytes]) -> Iterator[tuple[bytes, TruthEntry]]:
         kinds, expiries = self._kinds_and_expiries(keys)
@@ -322,11 +330,10 @@ class _LiveReader:
     def _old_group(self, key: bytes, row: dict[str, Any]) -> dict[str, Any]:
         """Redis 5 has no XINFO STREAM FULL: delivery times are now - idle, seen times stay unknown."""
         consumers = map(_named, self.client.execute_command("XINFO", "CONSUMERS", key, row["name"]))
-        now_ms = self.now_ms()
-        pending = self.client.execute_command("XPENDING", key, row["name"], "-", "+", 1 << 30) or []
+        now_ms, pending = self.client.execute_command("EVAL", PENDING, 1, key, row["name"])
         return {
             "last_id": row["last-delivered-id"].decode(),
-            "pel": {i.decode(): (short(owner), now_ms - idle, count) for i, owner, idle, count in pending},
+            "pel": {i.decode(): (short(owner), int(now_ms) - idle, count) for i, owner, idle, count in pending},
             "consumers": {short(one["name"]): {"pending": one["pending"]} for one in consumers},
         }
 

@@ -253,8 +253,7 @@ def real_merges(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 def test_a_real_server_loads_what_was_merged_and_holds_what_the_truths_say(
     binary: ServerBinary, real_merges: list[Case]
 ) -> None:
-    # Redis 5 does not tell when a pending entry was delivered, only how long ago: the time of asking is in it.
-    tolerance_ms = 1_000 if binary.version[0] == 5 else 2
+    tolerance_ms = 2
 
     def differences(case: Case) -> list[str]:
         config = {"databases": "20"}
