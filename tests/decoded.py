@@ -1,4 +1,4 @@
-"""What rdbmerge decodes, as `truth.Truth` has it: the bridge between decoded values and what servers answer."""
+"""What rdbmerge decodes: payloads made by hand, and whole files as `truth.Truth` has them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,33 @@ from typing import Any
 from truth import Truth, TruthEntry, score, short
 
 from rdbmerge.format.columns import Columns
+from rdbmerge.format.core import Templates
 from rdbmerge.format.decode import Values
+from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.logical import Array, Hash, ModuleValue, Stream
 from rdbmerge.format.records import Function
 from rdbmerge.format.scan import Walk
+
+REDIS, VALKEY = Dialect("redis", 15), Dialect("valkey", 80)
+
+
+def templates(**names: list[bytes]) -> Templates:
+    """Hash templates by number: `templates(t7=[b"name"])`."""
+    held = Templates()
+    for number, fields in names.items():
+        assert held.add(int(number[1:]), fields)
+    return held
+
+
+def value_of(number: int, payload: bytes, *, dialect: Dialect = REDIS, held: Templates | None = None) -> Any:
+    """The value of type `number` whose whole payload is given. It stands between other bytes, to see who looks."""
+    around = memoryview(b"\xffbefore" + payload + b"behind\xff" * 3)
+    return Values(around, dialect, held).value(number, 7, 7 + len(payload))
+
+
+def items_of(number: int, payload: bytes, *, dialect: Dialect = REDIS, held: Templates | None = None) -> list[Any]:
+    """Its items."""
+    return list(Values(memoryview(payload), dialect, held).items(number, 0, len(payload)))
 
 
 def decoded(path: Path) -> Truth:

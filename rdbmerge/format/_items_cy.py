@@ -159,8 +159,11 @@ class ItemReader:
         else:
             if self.open_blob(self.pos) < 0:
                 return -1
-            if self.packed_next(self.a) <= 0 or not self.a.is_number:
-                return self.cursor.fail(_BAD_TEMPLATE, self.blob_at, 0)
+            got: cython.int = self.packed_next(self.a)
+            if got < 0:
+                return -1
+            if got == 0 or not self.a.is_number or self.a.number < 0:
+                return self.cursor.fail(_ODD, self.blob_at, 1)
             self.template = self.a.number
         names: cython.Py_ssize_t = self.cursor.template_names(self.template)
         if names < 0:

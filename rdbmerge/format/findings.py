@@ -44,6 +44,7 @@ _PACKS: dict[int, str] = {
 # The codes whose detail chooses the sentence.
 _BY_DETAIL: dict[int, dict[int, str]] = {
     codes.ODD_ELEMENTS: {
+        1: "a hash that does not begin with the id of its template",
         2: "a value whose elements do not come in pairs",
         3: "a hash listpack whose elements are not field, value, time",
     },

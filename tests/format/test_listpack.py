@@ -5,27 +5,12 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from blobbytes import backlen, listpack_element
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rdbmerge.errors import FormatError
 from rdbmerge.format.listpack import build, integer_element, iter_elements
-
-
-def backlen(size: int) -> bytes:
-    """rdb-format.md 7.2, with the limits that were measured: 16,383 itself takes three bytes."""
-    count = 1 if size <= 127 else 2 if size < 16_383 else 3 if size < 2_097_151 else 4 if size < 268_435_455 else 5
-    return bytes((size >> 7 * i & 127) | (128 if i < count - 1 else 0) for i in reversed(range(count)))
-
-
-def text_element(text: bytes) -> bytes:
-    if len(text) < 64:
-        body = bytes([0x80 | len(text)]) + text
-    elif len(text) < 4096:
-        body = bytes([0xE0 | len(text) >> 8, len(text) & 255]) + text
-    else:
-        body = b"\xf0" + len(text).to_bytes(4, "little") + text
-    return body + backlen(len(body))
 
 
 def values(packed: bytes) -> list[int | bytes]:
@@ -58,7 +43,7 @@ def test_an_integer_takes_its_shortest_form(number: int, stored: str) -> None:
 )
 def test_a_text_of_any_length_is_passed_over_exactly(size: int) -> None:
     text = b"x" * size
-    assert values(build([text_element(text), integer_element(7)])) == [text, 7]
+    assert values(build([listpack_element(text), integer_element(7)])) == [text, 7]
 
 
 ELEMENTS = st.lists(st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.binary(max_size=200)), max_size=30)
@@ -66,7 +51,7 @@ ELEMENTS = st.lists(st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.binary(
 
 @given(ELEMENTS)
 def test_what_was_built_is_read_back_and_built_again_alike(elements: list[int | bytes]) -> None:
-    packed = build(integer_element(each) if isinstance(each, int) else text_element(each) for each in elements)
+    packed = build(map(listpack_element, elements))
     assert values(packed) == elements
     assert build(raw for raw, _ in iter_elements(packed, offset=0)) == packed
     assert int.from_bytes(packed[:4], "little") == len(packed)
