@@ -131,15 +131,18 @@ class Decoder:
         start: cython.Py_ssize_t = reader.begun
         ascending: cython.bint = True
         last: cython.double = 0.0
+        before: bytes = b""
         found: dict = {}
         while True:
             got = reader.step()
             if got <= 0:
                 break
-            if count > 0 and reader.score < last:
+            member: bytes = reader.a.as_bytes()
+            if count > 0 and (reader.score < last or (reader.score == last and member < before)):
                 ascending = False
             last = reader.score
-            found[reader.a.as_bytes()] = last
+            before = member
+            found[member] = last
             count += 1
         if got == 0 and len(found) != count:
             got = reader.cursor.fail(_REPEATED, start, _ZSET)
@@ -312,7 +315,7 @@ def make_entries(
     row: cython.Py_ssize_t,
     stop: cython.Py_ssize_t,
 ) -> list[Entry]:
-    """Rows of a batch as entries."""
+    """Rows of a batch, whose columns are memoryviews, as entries."""
     entry: Entry
     entries: list = []
     while row < stop:

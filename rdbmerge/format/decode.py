@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from rdbmerge.errors import FormatError
@@ -37,39 +40,34 @@ _MODULE_SINT, _MODULE_UINT, _MODULE_FLOAT, _MODULE_DOUBLE = 1, 2, 3, 4
 _ARRAY_INTEGER, _ARRAY_DOUBLE = 1, 2
 _UNKNOWN = (1 << 64) - 1
 _ENCODING_BITS = 10
+_EXACT_WHOLE = 1 << 62  # servers print whole numbers up to here with all their digits, larger ones with 17
 
 
 class Values:
     """Decodes values of the file that `view` is.
 
-    `templates` are its hash templates, if it has any; `name` is put to errors, if it is given.
+    `templates` are its hash templates, if it has any; `name` is put to errors, if it is given. One thread at a time.
     """
 
     def __init__(
         self, view: memoryview, dialect: Dialect, templates: Templates | None = None, *, name: str = ""
     ) -> None:
-        # A view of our own: the file's may be released while entries are still looked at.
-        self.view = memoryview(view)
+        rare = _Rare(view, dialect, templates, name)
+        self.view = rare.view
         self.dialect = dialect
         self.templates = templates
         self.name = name
-        self._tables = item_tables(dialect.types)
+        self._items = rare.items
         rows = [dialect.types.get(number) for number in range(256)]
+        # The decoder knows `rare` and not this object: a ring would keep the file mapped until the next collection.
         self.decoder: Any = Decoder(
-            self._reader(),
+            rare.reader(),
             tuple("" if row is None else row.logical.name.lower() for row in rows),
             tuple("" if row is None else row.name for row in rows),
-            self._failure,
-            self._other_value,
-            self.items,
+            rare.failure,
+            rare.value,
+            rare.items,
         )
-
-    def _failure(self, reader: Any) -> FormatError:
-        error = item_failure(reader)
-        return error.in_file(self.name) if self.name else error
-
-    def _reader(self) -> Any:
-        return ItemReader(self.view, self._tables, self.templates)
 
     def value(self, number: int, start: int, end: int) -> Value:
         """The value of type `number` at `start` to `end`. Raises FormatError for damaged bytes."""
@@ -78,36 +76,71 @@ class Values:
 
     def items(self, number: int, start: int, end: int) -> Iterator[Item]:
         """Its items, one after the other; see `Entry.iter_items`. Raises FormatError for damaged bytes."""
-        logical = self.dialect.types[number].logical
+        return self._items(number, start, end)
+
+
+class _Rare:
+    """What the core's decoder leaves to Python: streams, modules, arrays, the words of errors."""
+
+    def __init__(self, view: memoryview, dialect: Dialect, templates: Templates | None, name: str) -> None:
+        # A view of our own: the file's may be released while entries are still looked at.
+        self.view = memoryview(view)
+        self.types = dialect.types
+        self.templates = templates
+        self.name = name
+        self._tables = item_tables(dialect.types)
+
+    def reader(self) -> Any:
+        return ItemReader(self.view, self._tables, self.templates)
+
+    def failure(self, reader: Any) -> FormatError:
+        error = item_failure(reader)
+        return error.in_file(self.name) if self.name else error
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except FormatError as error:
+            if not self.name or error.file:
+                raise
+            raise error.in_file(self.name) from None
+
+    def items(self, number: int, start: int, end: int) -> Iterator[Any]:
+        logical = self.types[number].logical
         if logical <= Logical.HASH:
-            items: Iterator[Item] = Items(self._reader(), self._failure, number, start, end)
+            items: Iterator[Any] = Items(self.reader(), self.failure, number, start, end)
             return items
         if logical == Logical.STREAM:
             return self._stream_entries(start, end)
         return self._parts(number, start, end)
 
+    def _stream_entries(self, start: int, end: int) -> Iterator[StreamEntry]:
+        reader = StreamReader(self.reader())
+        with self._naming():
+            yield from _entries(reader, start, end)
+
     def _parts(self, number: int, start: int, end: int) -> Iterator[Any]:
-        value = self._other_value(number, start, end)
+        value = self.value(number, start, end)
         yield from value.parts if isinstance(value, ModuleValue) else value.items.items()
 
-    def _other_value(self, number: int, start: int, end: int) -> Any:
-        row = self.dialect.types[number]
-        if row.logical == Logical.STREAM:
-            return self._stream(row.shape, start, end)
-        reader = streams.Reader(self.view, start, end)
-        value = _module(reader) if row.logical == Logical.MODULE else _array(reader)
-        if reader.pos != end:
-            raise FormatError(
-                f"a value whose last {end - reader.pos:,} bytes belong to nothing", offset=reader.pos, remedy=_DAMAGED
-            )
-        return value
-
-    def _stream_entries(self, start: int, end: int) -> Iterator[StreamEntry]:
-        reader = StreamReader(self._reader())
-        yield from _entries(reader, start, end)
+    def value(self, number: int, start: int, end: int) -> Any:
+        row = self.types[number]
+        with self._naming():
+            if row.logical == Logical.STREAM:
+                return self._stream(row.shape, start, end)
+            reader = streams.Reader(self.view, start, end)
+            value = _module(reader) if row.logical == Logical.MODULE else _array(reader)
+            if reader.pos != end:
+                raise FormatError(
+                    f"a value whose last {end - reader.pos:,} bytes belong to nothing",
+                    offset=reader.pos,
+                    remedy=_DAMAGED,
+                )
+            return value
 
     def _stream(self, shape: int, start: int, end: int) -> Stream:
-        reader = StreamReader(self._reader())
+        reader = StreamReader(self.reader())
         entries = list(_entries(reader, start, end))
         tail = streams.read_tail(self.view, shape, reader.where(), end)
         groups: dict[bytes, Group] = {}
@@ -138,14 +171,13 @@ class Values:
         for one in span.consumers:
             name = read_string(self.view, *one.name)[0]
             ids = list(streams.iter_raw_ids(self.view, one.pending))
-            if name in consumers or any(stream_id not in pending for stream_id in ids):
-                raise FormatError(
-                    "a stream's group whose consumers do not fit its pending entries",
-                    offset=one.name[0],
-                    remedy=_DAMAGED,
-                )
+            if name in consumers or not pending.keys() >= set(ids):
+                raise _misfit(one.name[0])
             consumers[name] = Consumer(one.seen_at_ms, one.active_at_ms, ids)
             owners.update(dict.fromkeys(ids, name))
+        nacked = set(streams.iter_raw_ids(self.view, span.nacked))
+        if len(pending) != span.pending.count or not pending.keys() >= nacked or nacked & owners.keys():
+            raise _misfit(span.name[0])
         entries_read = span.entries_read
         return Group(
             last_id=span.last_id,
@@ -158,11 +190,21 @@ class Values:
         if tail.idmp is None:
             return None
         reader = streams.Reader(self.view, tail.producers.start, tail.producers.end)
-        producers = {}
+        producers: dict[bytes, dict[bytes, StreamId]] = {}
         for _ in range(tail.producers.count):
-            name = read_string(self.view, *reader.string())[0]
-            producers[name] = {read_string(self.view, *reader.string())[0]: reader.id() for _ in range(reader.length())}
+            at = reader.pos
+            name, count = read_string(self.view, *reader.string())[0], reader.length()
+            messages = {read_string(self.view, *reader.string())[0]: reader.id() for _ in range(count)}
+            if name in producers or len(messages) != count:
+                raise FormatError("a stream that remembers a producer or a message twice", offset=at, remedy=_DAMAGED)
+            producers[name] = messages
         return Idempotence(*tail.idmp, producers, *tail.iids)
+
+
+def _misfit(offset: int) -> FormatError:
+    return FormatError(
+        "a stream's group whose consumers do not fit its pending entries", offset=offset, remedy=_DAMAGED
+    )
 
 
 def item_failure(reader: Any) -> FormatError:
@@ -206,12 +248,28 @@ def _array(reader: streams.Reader) -> Array:
     next_index = reader.length() + 1 if reader.length() else 0
     items: dict[int, bytes] = {}
     for _ in range(count):
+        at = reader.pos
         index, tag = reader.length(), reader.length()
+        if index in items:
+            raise FormatError(f"an array that holds index {index} twice", offset=at, remedy=_DAMAGED)
         if tag == _ARRAY_INTEGER:
             items[index] = str(reader.time_ms()).encode()
         elif tag == _ARRAY_DOUBLE:
             start, stop = reader.take(8)
-            items[index] = repr(struct.unpack("<d", reader.view[start:stop])[0]).removesuffix(".0").encode()
+            items[index] = double_text(struct.unpack("<d", reader.view[start:stop])[0])
         else:
             items[index] = read_string(reader.view, *reader.string())[0]
     return Array(items, next_index)
+
+
+def double_text(number: float) -> bytes:
+    """What a server answers for an element of an array that it keeps as a double.
+
+    It keeps only texts with a point and without an exponent that way, and only if they come out the same again.
+    """
+    if number.is_integer() and abs(number) <= _EXACT_WHOLE:
+        return b"%.1f" % number
+    if not isfinite(number):
+        return repr(number).encode()
+    text = format(Decimal(repr(number)), "f")
+    return (text if "." in text else f"{text}.0").encode()

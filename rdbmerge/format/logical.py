@@ -32,7 +32,15 @@ class Hash(dict[bytes, bytes]):
 
     def __eq__(self, other: object) -> bool:
         """A plain dict is equal if it has the same fields and none of these expires."""
+        if not isinstance(other, dict):
+            return NotImplemented
         return super().__eq__(other) and self.expire_at_ms == getattr(other, "expire_at_ms", {})
+
+    def __ne__(self, other: object) -> bool:  # a dict has one of its own, which knows no expiries
+        return not self == other
+
+    def __repr__(self) -> str:
+        return f"Hash({super().__repr__()}, {self.expire_at_ms!r})"
 
     __hash__ = None
 
