@@ -14,7 +14,7 @@ from typing import Any
 
 import anycrc
 
-from rdbmerge.errors import ChecksumError
+from rdbmerge.errors import ChecksumError, UsageError
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.core import Entry, make_entries
 from rdbmerge.format.decode import Values
@@ -29,12 +29,14 @@ _ENTRIES_AT_ONCE = 1_024
 class RdbFile:
     """An RDB file, open for reading. Iterating yields its entries in the order of the file; it may be done again.
 
-    `dialect` is the line and version of the format, `aux` and `functions` what stands before the first key.
+    `dialect` is the line and version of the format, `aux` and `functions` what stands before the first key. Values of
+    one iteration are decoded by one thread at a time.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, check: bool = True) -> None:
         self._segment = Segment(Path(path))
         self._check = check
+        self._closed = False
         self.dialect = self._segment.dialect
         self.aux: dict[bytes, bytes] = {}
         self.functions: dict[bytes, bytes] = {}
@@ -54,6 +56,7 @@ class RdbFile:
 
     def close(self) -> None:
         """Let the file go. Entries that are still held keep what they need of it."""
+        self._closed = True
         self._segment.close()
 
     def _read_head(self) -> None:
@@ -67,19 +70,25 @@ class RdbFile:
                     return
 
     def __iter__(self) -> Iterator[Entry]:
-        """Every entry. Raises FormatError and its kinds; ChecksumError, after the last one, for a damaged file."""
+        """Every entry. Raises FormatError and its kinds; ChecksumError, after the last one, for a damaged file.
+
+        An iteration that was begun goes on when the file is closed; one that begins then raises UsageError.
+        """
         segment, crc, done = self._segment, 0, 0
+        if self._closed:
+            raise UsageError(f"{segment.name} is closed", remedy="open it again")
+        view = memoryview(segment.view)
         with segment.naming_errors():
-            walk = Walk(segment.view, dialect=segment.dialect)
-            decoder = Values(segment.view, segment.dialect, walk.templates, name=segment.name).decoder
+            walk = Walk(view, dialect=segment.dialect)
+            decoder = Values(view, segment.dialect, walk.templates, name=segment.name).decoder
             for item in walk:
                 if isinstance(item, Columns):
                     if self._check:
-                        crc, done = CRC64.calc(segment.view[done : item.stop], crc), item.stop
+                        crc, done = CRC64.calc(view[done : item.stop], crc), item.stop
                     for row in range(0, item.rows, _ENTRIES_AT_ONCE):
                         yield from entries_of(decoder, item, row, min(item.rows, row + _ENTRIES_AT_ONCE))
                 elif isinstance(item, End) and item.checksum and self._check:
-                    crc = CRC64.calc(segment.view[done : item.checksum_offset], crc)
+                    crc = CRC64.calc(view[done : item.checksum_offset], crc)
                     _check_checksum(item, crc)
 
 
@@ -88,14 +97,15 @@ def entries_of(decoder: Any, columns: Columns, start: int, stop: int) -> list[En
     entries: list[Entry] = make_entries(
         decoder,
         columns.db,
-        columns.type,
-        columns.flags,
-        columns.expire_at_ms,
-        columns.hint,
-        columns.entry_start,
-        columns.key_start,
-        columns.value_start,
-        columns.end,
+        # Interpreted, an array would hand out numbers of NumPy, which overflow and are not what a user expects.
+        columns.type.data,
+        columns.flags.data,
+        columns.expire_at_ms.data,
+        columns.hint.data,
+        columns.entry_start.data,
+        columns.key_start.data,
+        columns.value_start.data,
+        columns.end.data,
         start,
         stop,
     )
