@@ -13,7 +13,7 @@ from rdbmerge.format.values import REDIS_TYPES, VALKEY_TYPES
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "rdb"
 
 
-@pytest.mark.parametrize("version", range(1, 15))
+@pytest.mark.parametrize("version", range(1, 16))
 def test_every_redis_version_is_known_with_what_it_has(version: int) -> None:
     dialect = read_dialect(b"REDIS%04d rest" % version)
     assert dialect == Dialect("redis", version)
@@ -39,7 +39,7 @@ def test_every_server_at_hand_writes_a_known_version(path: Path) -> None:
 @pytest.mark.parametrize(
     ("magic", "remedy"),
     [
-        (b"REDIS0015", "use a newer rdbmerge"),
+        (b"REDIS0016", "use a newer rdbmerge"),
         (b"REDIS0080", "check where the file comes from; no server writes this version"),
         (b"REDIS9999", "check where the file comes from; no server writes this version"),
         (b"REDIS0079", "use a newer rdbmerge"),

@@ -30,8 +30,9 @@ from truth import read_truth, short
 from rdbmerge.errors import FormatError, TruncatedError, UnsupportedError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.records import Aux, End, Function, ModuleAux, ResizeDb
-from rdbmerge.format.scan import Walk, module_name
+from rdbmerge.format.core import Templates
+from rdbmerge.format.records import Aux, End, Function, HashTemplate, ModuleAux, ResizeDb
+from rdbmerge.format.scan import Walk, module_name, read_template
 from rdbmerge.format.values import REDIS_TYPES, VALKEY_TYPES
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "rdb"
@@ -73,8 +74,8 @@ def test_every_value_type_has_a_real_file_or_is_made_here() -> None:
         for number, _, _ in keys_of(path.read_bytes()).values()
     }
     redis = {number for valkey, number in seen if not valkey}
-    # 7 needs a module; 22 and 23 were written by release candidates of 7.4 only: they are made by hand below.
-    assert set(REDIS_TYPES) - redis <= {7, 22, 23}
+    # 7 needs a module; 22 and 23 were written by release candidates of 7.4 only, 30 and 32 by Redis 8.10: made below.
+    assert set(REDIS_TYPES) - redis <= {7, 22, 23, 30, 32}
     assert (True, 22) in seen
 
 
@@ -152,7 +153,7 @@ def test_what_cannot_be_is_named_with_its_place(part: bytes, message: str | None
     assert message is None or message in str(caught.value)
 
 
-@pytest.mark.parametrize("number", [6, 8, 29, 30, 31, 32, 33, 100, 241, 242])
+@pytest.mark.parametrize("number", [6, 8, 29, 31, 33, 100, 241])
 def test_an_unknown_value_type_is_refused_with_its_number_and_offset(number: int) -> None:
     with pytest.raises(UnsupportedError, match=rf"at byte 11: (value type|opcode) {number} is not known") as caught:
         keys_of(rdb(14, select(0), record(number, b"k", b"\0\0")))
@@ -257,3 +258,54 @@ def test_an_empty_collection_is_marked_as_the_last_entry_of_a_part_too(number: i
     start, stop = int(whole.entry_start[1]), int(whole.end[1])
     flags = [int(item.flags[0]) for item in Walk(view, start=start, end=stop)]
     assert flags == [codes.EMPTY]
+
+
+TEMPLATE = b"\xf2" + length(300) + strings([b"a", b"\x00", b"long" * 30])
+PACKED = record(30, b"p", string(b"any blob: it is not opened"))
+FLAT = record(32, b"f", length(300) + string(b"v") + b"\xc0\x05" + bytes.fromhex("C305140061E00A00"))
+
+
+def test_a_hash_template_is_told_and_hashes_that_refer_to_it_are_passed_over() -> None:
+    data = rdb(15, TEMPLATE, select(0), PACKED, FLAT, entry(b"after"), checksum=0)
+    (template,) = (item for item in records_of(data) if isinstance(item, HashTemplate))
+    assert template == HashTemplate(300, (b"a", b"\x00", b"long" * 30), 9)
+    assert list(keys_of(data)) == [(0, b"p"), (0, b"f"), (0, b"after")]
+    assert read_template(memoryview(data), 9, len(data)) == (template, 9 + len(TEMPLATE))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ((FLAT,), "at byte 14: hash template 300 is not in the file"),
+        ((FLAT, TEMPLATE), "at byte 14: hash template 300 is not in the file"),
+        ((TEMPLATE, record(32, b"f", b"\x05")), "hash template 5 is not in the file"),
+        ((TEMPLATE, b"\xf2" + length(300) + strings([b"b"])), "hash template 300 stands in the file twice"),
+        ((b"\xf2\x05\x81" + b"\xff" * 8,), "at byte 22: a string cannot start with byte 0xff"),
+        ((b"\xf2\x05\x01\xc7",), "at byte 14: a string cannot start with byte 0xc7"),
+    ],
+)
+def test_templates_that_do_not_fit_are_refused(parts: tuple[bytes, ...], message: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        keys_of(rdb(15, select(0), *parts))
+    assert message in str(caught.value)
+
+
+def test_a_template_may_stand_twice_with_the_same_names() -> None:
+    assert list(keys_of(rdb(15, TEMPLATE, select(0), TEMPLATE, FLAT))) == [(0, b"f")]
+
+
+def test_a_part_of_a_file_needs_the_templates_that_stand_before_it() -> None:
+    view = memoryview(rdb(15, TEMPLATE, select(0), entry(b"a"), FLAT))
+    start, stop = 9 + len(TEMPLATE) + 2 + len(entry(b"a")), len(view) - 9
+    with pytest.raises(FormatError, match="hash template 300 is not in the file"):
+        list(Walk(view, start=start, end=stop))
+    held = Templates()
+    held.add(300, [b"a", b"\x00", b"long" * 30])
+    assert [item.rows for item in Walk(view, start=start, end=stop, templates=held) if isinstance(item, Columns)] == [1]
+
+
+def test_valkeys_opcode_of_that_number_is_another_one() -> None:
+    with pytest.raises(
+        UnsupportedError, match=r"opcode 242 is not known: an update of Valkey 9.2's forkless snapshots"
+    ):
+        records_of(rdb(80, TEMPLATE, magic=b"VALKEY080"))

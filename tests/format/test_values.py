@@ -15,7 +15,9 @@ from rdbmerge.format.values import (
     UNKNOWN_SHAPE,
     VALKEY_TYPES,
     Logical,
+    Packing,
     empty_table,
+    item_tables,
     shape_table,
 )
 
@@ -24,6 +26,8 @@ WITHOUT_A_FILE = {
     7: "needs a server with a module; made by hand in the tests of the scanner",
     22: "was written by release candidates of Redis 7.4 only",
     23: "was written by release candidates of Redis 7.4 only",
+    30: "needs Redis 8.10; made by hand in the tests of the reader of items",
+    32: "needs Redis 8.10; made by hand in the tests of the reader of items",
 }
 # rdb-format.md 3.1: the header versions of servers, and the types that each loads.
 LOADABLE = [
@@ -38,6 +42,7 @@ LOADABLE = [
     (12, {22, 23, 24, 25}),
     (13, {26}),
     (14, {27, 28}),
+    (15, {30, 32}),
 ]
 
 
@@ -84,8 +89,23 @@ def test_a_refused_type_is_in_no_table() -> None:
 
 @pytest.mark.parametrize("types", [REDIS_TYPES, VALKEY_TYPES], ids=["redis", "valkey"])
 def test_the_tables_of_the_core_are_the_rows(types: dict) -> None:  # type: ignore[type-arg]
-    shapes, empties = shape_table(types), empty_table(types)
-    assert len(shapes) == len(empties) == 256
+    shapes, empties, items = shape_table(types), empty_table(types), item_tables(types)
+    assert (len(shapes), len(empties), len(items)) == (256, 256, 4 * 256)
     for number in range(256):
-        assert shapes[number] == (types[number].shape if number in types else UNKNOWN_SHAPE)
-        assert empties[number] == (types[number].empty_bytes if number in types else 0)
+        row = types.get(number)
+        assert shapes[number] == items[number] == (row.shape if row else UNKNOWN_SHAPE)
+        assert empties[number] == (row.empty_bytes if row else 0)
+        assert items[256 + number] == (row.packing if row else 0)
+        assert items[512 + number] == (row.logical if row else UNKNOWN_SHAPE)
+        assert items[768 + number] == (row.holds_expiry if row else 0)
+
+
+def test_the_types_that_lie_in_blobs_are_those_that_the_reference_tells() -> None:
+    packed = {kind: {n for n, row in REDIS_TYPES.items() if row.packing == kind} for kind in list(Packing)[1:]}
+    assert packed == {
+        Packing.ZIPLIST: {10, 12, 13, 14},
+        Packing.LISTPACK: {16, 17, 18, 20, 23, 25, 30},
+        Packing.INTSET: {11},
+        Packing.ZIPMAP: {9},
+    }
+    assert {n for n, row in REDIS_TYPES.items() if row.empty_bytes} == {9, 10, 11, 12, 13, 16, 17, 20, 23, 25}

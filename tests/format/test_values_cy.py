@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rdbbytes import length, string
 
 from rdbmerge.format import codes
-from rdbmerge.format.core import Cursor
+from rdbmerge.format.core import Cursor, Templates
 from rdbmerge.format.values import Shape
 
 TIME = (2_000_000_000_000).to_bytes(8, "little")
@@ -69,11 +69,16 @@ PAYLOADS = {
     + b"\x06\x02"
     + bytes(8)
     + b"\x07\x03\x01z",
+    Shape.TEMPLATE_PACK: string(b"listpack"),
+    Shape.TEMPLATE_STRINGS: length(300) + string(b"v") + b"\xc0\x05",
 }
+TEMPLATES = Templates()
+TEMPLATES.add(300, [b"a", b"b"])
+TEMPLATES.add(3, [b"a"] * 300)
 
 
 def walk(shape: int, data: bytes, pos: int = 0, end: int | None = None) -> tuple[int, tuple[int, int, int]]:
-    cursor = Cursor(memoryview(data), len(data) if end is None else end)
+    cursor = Cursor(memoryview(data), len(data) if end is None else end, TEMPLATES)
     after = cursor.payload(pos, shape)
     return after, (int(cursor.error_code), int(cursor.error_pos), int(cursor.error_detail))
 
@@ -98,7 +103,10 @@ def test_a_value_cut_anywhere_is_truncated_at_or_before_the_cut(shape: Shape) ->
         assert pos <= cut < pos + needed
 
 
-@pytest.mark.parametrize("shape", sorted(set(Shape) - {Shape.STRING, Shape.MIN_AND_STRING, Shape.MODULE}))
+ONE_STRING = {Shape.STRING, Shape.MIN_AND_STRING, Shape.TEMPLATE_PACK}
+
+
+@pytest.mark.parametrize("shape", sorted(set(Shape) - ONE_STRING - {Shape.MODULE}))
 @pytest.mark.parametrize("count", [2**31, 2**32 - 1, 2**60, 2**61, 2**63 - 1, 2**63, 2**64 - 1])
 def test_a_count_that_lies_ends_at_the_end_of_the_bytes(shape: Shape, count: int) -> None:
     head = TIME if shape == Shape.FIELDS_RELATIVE else b""
@@ -130,6 +138,10 @@ def test_a_count_of_ids_that_would_wrap_is_refused(count: int) -> None:
         (Shape.STRINGS, b"\x01\xc4", (codes.BAD_STRING, 1, 0xC4)),
         (Shape.PAIRS, b"\x90", (codes.BAD_LENGTH, 0, 0x90)),
         (Shape.FIELDS_ABSOLUTE, b"\x01\xc0", (codes.BAD_LENGTH, 1, 0xC0)),
+        (Shape.TEMPLATE_STRINGS, b"\x05\x01v", (codes.BAD_TEMPLATE, 0, 5)),
+        (Shape.TEMPLATE_STRINGS, MINUS_ONE, (codes.BAD_TEMPLATE, 0, 2**64 - 1)),
+        (Shape.TEMPLATE_STRINGS, length(300) + b"\x01v\xc7", (codes.BAD_STRING, 4, 0xC7)),
+        (Shape.TEMPLATE_STRINGS, b"\x03" + b"\x00" * 29 + b"\xc7", (codes.BAD_STRING, 30, 0xC7)),
     ],
 )
 def test_what_cannot_be_is_told_with_its_place(shape: Shape, payload: bytes, error: tuple[int, int, int]) -> None:
@@ -146,3 +158,18 @@ def test_it_never_leaves_its_bytes_whatever_is_damaged(shape: Shape, data: st.Da
         )
     after, (code, pos, _) = walk(shape, bytes(damaged))
     assert (after == -1 and code and 0 <= pos <= len(damaged)) or (0 < after <= len(damaged) and not code)
+
+
+def test_without_templates_no_template_is_known() -> None:
+    cursor = Cursor(memoryview(PAYLOADS[Shape.TEMPLATE_STRINGS]), len(PAYLOADS[Shape.TEMPLATE_STRINGS]))
+    assert cursor.payload(0, Shape.TEMPLATE_STRINGS) == -1
+    assert (cursor.error_code, cursor.error_detail) == (codes.BAD_TEMPLATE, 300)
+
+
+def test_a_template_keeps_its_first_names() -> None:
+    held = Templates()
+    assert held.add(1, [b"a"])
+    assert held.add(1, [b"a"])
+    assert not held.add(1, [b"b"])
+    assert not held.add(1, [])
+    assert held.add(2, [])
