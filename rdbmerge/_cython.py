@@ -51,4 +51,14 @@ def cast(_type: Any, value: Any) -> Any:
 
 
 # The C types that are named outside annotations.
-int = longlong = ulonglong = Py_ssize_t = uint = double = None
+int = longlong = ulonglong = Py_ssize_t = uint = double = uchar = None
+
+
+class _Const:
+    """`cython.const[T]`, and arrays of such: names that are never looked at."""
+
+    def __getitem__(self, _of: Any) -> Any:
+        return self
+
+
+const = _Const()

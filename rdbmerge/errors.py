@@ -68,6 +68,12 @@ class UnsupportedError(FormatError):
     exit_code = 13
 
 
+class UnfitError(RdbMergeError):
+    """The sources hold what the target cannot load, and the policy is to fail. Shares 13: the files are sound."""
+
+    exit_code = 13
+
+
 class ConflictError(RdbMergeError):
     """Two sources hold one key (or one function library) and the policy is to fail."""
 

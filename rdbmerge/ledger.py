@@ -1,9 +1,13 @@
-"""The balance sheet and its one law: read = written + expired + filtered + conflict-dropped.
+"""The balance sheet and its one law: read = written + expired + filtered + conflict-dropped + rejected.
+
+Where a file is one of several shards, what belongs to the others is on its sheet too: elsewhere.
 
 Knows nothing of files; whoever moves entries books them here, by source and db.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,11 +27,17 @@ class LedgerLine(BaseModel):
     expired: int = Field(0, description="Left out: dead already when the snapshot was taken.")
     filtered: int = Field(0, description="Left out: not chosen by --db, --type, --include-key or --exclude-key.")
     conflict_dropped: int = Field(0, description="Left out: another source's entry of the same db and key was chosen.")
+    rejected: int = Field(0, description="Left out: the target cannot hold it.")
+    elsewhere: int = Field(0, description="Belongs to another shard.")
+    stripped: int = Field(0, description="Of the written: without a part that the target cannot hold.")
 
     @property
     def difference(self) -> int:
         """Entries that nobody accounted for; 0 in a line that closes."""
-        return self.read - self.written - self.expired - self.filtered - self.conflict_dropped
+        return self.read - self.written - sum(int(getattr(self, name)) for name in LEFT_OUT)
+
+
+LEFT_OUT = ("expired", "filtered", "conflict_dropped", "rejected", "elsewhere")  # what is not written, and why
 
 
 class Ledger(BaseModel):
@@ -41,7 +51,7 @@ class Ledger(BaseModel):
         """The sum of all lines, named "total"; its db and target_db mean nothing and are -1."""
         total = LedgerLine(source="total", db=-1, target_db=-1)
         for line in self.lines:
-            for name in ("read", "written", "expired", "filtered", "conflict_dropped"):
+            for name in ("read", "written", *LEFT_OUT, "stripped"):
                 setattr(total, name, getattr(total, name) + getattr(line, name))
         return total
 
@@ -59,6 +69,26 @@ class Ledger(BaseModel):
                 raise LedgerError(
                     f"the ledger of {line.source} db {line.db} does not close: {line.read:,} read,"
                     f" {line.written:,} written, {line.expired:,} expired, {line.filtered:,} filtered,"
-                    f" {line.conflict_dropped:,} dropped by conflict; {line.difference:,} unaccounted for",
+                    f" {line.conflict_dropped:,} dropped by conflict, {line.rejected:,} rejected,"
+                    f" {line.elsewhere:,} elsewhere; {line.difference:,} unaccounted for",
                     remedy="this is a defect of rdbmerge: please report it with the manifests of the sources",
                 )
+
+
+def balanced(ledgers: Sequence[Ledger]) -> Ledger:
+    """The sheets of all shards as one: what is elsewhere in one must be on another, exactly once.
+
+    Raises LedgerError, naming the first line that does not close.
+    """
+    if len(ledgers) == 1:
+        ledgers[0].check()
+        return ledgers[0]
+    joined = Ledger()
+    for lines in zip(*(ledger.lines for ledger in ledgers), strict=True):
+        line = lines[0].model_copy(update={"elsewhere": 0})
+        for name in ("written", *LEFT_OUT, "stripped"):
+            if name != "elsewhere":
+                setattr(line, name, sum(getattr(one, name) for one in lines))
+        joined.lines.append(line)
+    joined.check()
+    return joined

@@ -11,7 +11,7 @@ from typing import Any
 from rows import Found, contents
 
 from rdbmerge.plan.model import Conflict, Plan, Rules
-from rdbmerge.plan.planner import make_plan
+from rdbmerge.plan.planner import Notes, make_plan
 from rdbmerge.snapshot.index import Index
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.segment import Segment, open_segments
@@ -36,7 +36,7 @@ class Opened:
     indexes: list[Index]
 
     def plan(self, note: Any = None, **rules: Any) -> Plan:
-        return make_plan(self.segments, self.indexes, Rules(**rules), now_ms=NOW_MS, note=note)
+        return make_plan(self.segments, self.indexes, Rules(**rules), now_ms=NOW_MS, notes=Notes(note))
 
     def conflicts(self, **rules: Any) -> list[Conflict]:
         noted: list[Conflict] = []

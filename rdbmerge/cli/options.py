@@ -18,6 +18,7 @@ from rdbmerge.errors import UsageError
 
 if TYPE_CHECKING:
     from rdbmerge.plan.model import KeyPattern, Rules
+    from rdbmerge.plan.sharding import Slots
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -28,6 +29,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 TYPES = ("string", "list", "set", "zset", "hash", "stream", "module", "array")
 POLICIES = ("fail", "first", "last", "longest-ttl")
+UNSUPPORTED = ("fail", "skip", "strip")
 EXISTING = click.Path(exists=False, path_type=Path)
 
 
@@ -84,6 +86,19 @@ def _parse_key_pattern(text: str) -> KeyPattern:
     return pattern
 
 
+def _target(text: str) -> str:
+    """The full name of a target."""
+    from rdbmerge.plan.profile import find_profile
+
+    return find_profile(text).name
+
+
+def _parse_slots(text: str) -> list[Slots]:
+    from rdbmerge.plan.sharding import parse_slots
+
+    return parse_slots(text)
+
+
 def _parse_positive_seconds(text: str) -> float:
     return units.parse_duration_ms(text) / 1_000
 
@@ -95,6 +110,7 @@ INSTANT = Parsed("time", units.parse_instant_ms)
 DB_MAP = Parsed("map", _parse_db_map)
 DBS = Parsed("dbs", lambda text: sorted({_parse_db(part) for part in text.split(",")}))
 TYPE_NAMES = Parsed("types", _parse_types)
+SLOTS = Parsed("slots", _parse_slots)
 KEY_PATTERN = Parsed("pattern", _parse_key_pattern)
 
 _RULES: tuple[tuple[str, Decorator], ...] = (
@@ -163,6 +179,25 @@ _RULES: tuple[tuple[str, Decorator], ...] = (
         click.option("--key-prefix", default="", metavar="TEXT", help="Put before every key, after the filters."),
     ),
     (
+        "target",
+        click.option(
+            "--target",
+            type=Parsed("target", _target),
+            metavar="NAME",
+            help="What is to load the file (see `rdbmerge targets`): values are re-encoded for it where need be.",
+        ),
+    ),
+    (
+        "on_unsupported",
+        click.option(
+            "--on-unsupported",
+            type=click.Choice(UNSUPPORTED),
+            default="fail",
+            show_default=True,
+            help="What becomes of keys that the target cannot hold: skip them, or strip what it cannot hold of them.",
+        ),
+    ),
+    (
         "drop_expired",
         click.option(
             "--drop-expired/--keep-expired",
@@ -186,13 +221,45 @@ def rules_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _rules(**values: Any) -> Rules:
-    from rdbmerge.plan.model import Policy, Rules
+    from rdbmerge.plan.model import Policy, Rules, Unsupported
 
     values["on_conflict"] = Policy(values["on_conflict"])
+    values["on_unsupported"] = Unsupported(values["on_unsupported"])
     values["db_map"] = values["db_map"] or {}
     values["include_keys"], values["exclude_keys"] = list(values["include_keys"]), list(values["exclude_keys"])
     values["key_prefix"] = os.fsencode(values["key_prefix"])
     return Rules(**values)
+
+
+def shards_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that share out the keys among shards; the command gets them as one `shards`, None without."""
+
+    @functools.wraps(command)
+    def with_shards(*, count: int | None, slots: list[Slots] | None, **values: Any) -> Any:
+        from rdbmerge.plan.sharding import even_slots
+
+        if count is not None and slots is not None:
+            raise UsageError("--shards and --slots are both given", remedy="give one of them")
+        return command(shards=slots if count is None else even_slots(count), **values)
+
+    return with_all(
+        with_shards,
+        [
+            click.option(
+                "--shards",
+                "count",
+                type=click.IntRange(1),
+                metavar="N",
+                help="One file for each of N shards of a cluster.",
+            ),
+            click.option(
+                "--slots",
+                type=SLOTS,
+                metavar="SLOTS",
+                help="The same with the slots of each: 0-5460,5461-10922,10923-16383; 0-99+200-299 are of one shard.",
+            ),
+        ],
+    )
 
 
 def with_all(command: Callable[..., Any], options: list[Decorator]) -> Callable[..., Any]:
@@ -213,3 +280,24 @@ jobs_option = click.option(
 report_option = click.option("--report", type=EXISTING, metavar="FILE", help="Write a report as JSON (0600).")
 force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress; only results, warnings and errors.")
+
+
+def writing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that write merged files."""
+    return with_all(
+        command,
+        [
+            click.option("--dry-run", is_flag=True, help="Show the plan and stop."),
+            click.option(
+                "--plan",
+                "plan_file",
+                type=EXISTING,
+                metavar="FILE",
+                help="Write the plan as JSON, for verify --against.",
+            ),
+            report_option,
+            force_option,
+            jobs_option,
+            quiet_option,
+        ],
+    )

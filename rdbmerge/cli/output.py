@@ -74,11 +74,23 @@ def show_failure(message: str, remedy: str) -> None:
 def show_ledger(ledger: Ledger) -> None:
     """The balance sheet, one line a source and db, and its total; columns that are 0 throughout are left out."""
     total = ledger.total()
-    names = [name for name in ("expired", "filtered", "conflict_dropped") if getattr(total, name)]
+    names = [name for name in left_out_names(total) if name != "stripped"]
+    stripped = ("stripped",) if total.stripped else ()
     rows = []
     for line in (*ledger.lines, total):
         moved = f"{line.db} -> {line.target_db}" if line.db != line.target_db else str(line.db)
-        counts = [f"{getattr(line, name):,}" for name in ("read", *names, "written")]
+        counts = [f"{getattr(line, name):,}" for name in ("read", *names, "written", *stripped)]
         rows.append((line.source, "" if line is total else moved, *counts))
-    left_out = [f">{name.replace('conflict_dropped', 'lost conflict').capitalize()}" for name in names]
-    show_table(("Source", ">Db", ">Read", *left_out, ">Written"), rows, total=True)
+    of_them = [">Of them stripped"] if stripped else []
+    show_table(("Source", ">Db", ">Read", *map(heading_of, names), ">Written", *of_them), rows, total=True)
+
+
+def left_out_names(*lines: object) -> list[str]:
+    """The columns of a balance sheet, besides what is written, in which any of the lines has a number, but 0."""
+    names = ("expired", "filtered", "conflict_dropped", "rejected", "elsewhere", "stripped")
+    return [name for name in names if any(getattr(line, name, 0) for line in lines)]
+
+
+def heading_of(name: str) -> str:
+    """The heading of such a column."""
+    return f">{name.replace('conflict_dropped', 'lost conflict').capitalize()}"

@@ -6,6 +6,7 @@ cdef class Cursor:
     cdef public Py_ssize_t error_pos
     cdef public unsigned long long error_detail
     cdef public unsigned long long value
+    cdef public unsigned long long long_lengths
     cdef Py_ssize_t fail(self, int code, Py_ssize_t pos, unsigned long long detail) noexcept nogil
     cdef Py_ssize_t need(self, Py_ssize_t pos, unsigned long long count) noexcept nogil
     cdef Py_ssize_t skip_len(self, Py_ssize_t pos) noexcept nogil

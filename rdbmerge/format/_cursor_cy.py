@@ -38,6 +38,7 @@ class Cursor:
         self.error_pos = 0
         self.error_detail = 0
         self.value = 0
+        self.long_lengths = 0  # lengths of 64 bits that were met
         if cython.compiled:
             window: cython.const[cython.uchar][::1] = view
             self.p = cython.address(window[0]) if len(view) else cython.NULL
@@ -109,6 +110,7 @@ class Cursor:
             for i in range(1, 9):
                 wide = (wide << 8) | p[pos + i]
             self.value = wide
+            self.long_lengths += 1
             return pos + 9
         return self.fail(_BAD_LENGTH, pos, first)
 

@@ -16,12 +16,11 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.libc.string import memcmp
-    from cython.cimports.rdbmerge.format._hash_cy import xxh64
-    from cython.cimports.rdbmerge.format._xxh3 import rdbm_xxh3
+    from cython.cimports.rdbmerge.format._hash_cy import bytes_hash, mix, xxh64
+    from cython.cimports.rdbmerge.format._meaning_cy import Meaning
 else:
-    from xxhash import xxh3_64_intdigest
-
-    from rdbmerge.format._hash_cy import xxh64
+    from rdbmerge.format._hash_cy import bytes_hash, mix, xxh64
+    from rdbmerge.format._meaning_cy import Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,23 +39,9 @@ _LATEST = cython.declare(cython.longlong, codes.LATEST_EXPIRY_MS)
 _FACTS = cython.declare(cython.ulonglong, 0xA0761D6478BD642F)
 _LANE_A = cython.declare(cython.ulonglong, 0xE7037ED1A0B428DB)
 _LANE_B = cython.declare(cython.ulonglong, 0x8EBC6AF09C88C6E3)
-_XXH3_BYTES = cython.declare(cython.Py_ssize_t, 240)
 _MASK = cython.declare(cython.ulonglong, 0xFFFFFFFFFFFFFFFF)
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _mix(h: cython.ulonglong) -> cython.ulonglong:
-    """Spread every bit of `h` over all 64 (the finaliser of splitmix64); interpreted, the same with masks."""
-    if cython.compiled:
-        h = (h ^ (h >> 30)) * cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9)
-        h = (h ^ (h >> 27)) * cython.cast(cython.ulonglong, 0x94D049BB133111EB)
-    else:
-        h = ((h ^ (h >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        h = ((h ^ (h >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    return h ^ (h >> 31)
+# Added to the logical type where the meaning of a value counts, so that no type number is equal to it.
+_BY_MEANING = cython.declare(cython.int, 256)
 
 
 @cython.cfunc
@@ -88,8 +73,8 @@ def _facts(
     h: cython.ulonglong = kind
     if flag & (_HAS_IDLE | _HAS_FREQ):
         h |= (flag & (_HAS_IDLE | _HAS_FREQ)) << 8
-        h = _mix((h + _mix(hint & _MASK)) & _MASK)
-    return _mix(((h ^ _FACTS) + _mix(expire_at_ms & _MASK)) & _MASK)
+        h = mix((h + mix(hint & _MASK)) & _MASK)
+    return mix(((h ^ _FACTS) + mix(expire_at_ms & _MASK)) & _MASK)
 
 
 @cython.cfunc
@@ -97,7 +82,7 @@ def _facts(
 @cython.nogil
 @cython.exceptval(check=False)
 def _lane_a(key: cython.ulonglong, facts: cython.ulonglong, value: cython.ulonglong) -> cython.ulonglong:
-    return _mix((value + _mix((key ^ facts) ^ _LANE_A)) & _MASK)
+    return mix((value + mix((key ^ facts) ^ _LANE_A)) & _MASK)
 
 
 @cython.cfunc
@@ -105,23 +90,7 @@ def _lane_a(key: cython.ulonglong, facts: cython.ulonglong, value: cython.ulongl
 @cython.nogil
 @cython.exceptval(check=False)
 def _lane_b(key: cython.ulonglong, facts: cython.ulonglong, value: cython.ulonglong) -> cython.ulonglong:
-    return _mix(_mix((facts + _LANE_B) & _MASK) ^ _mix((value ^ _mix((key + _LANE_B) & _MASK))))
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _value_hash(
-    p: cython.p_const_uchar, start: cython.Py_ssize_t, size: cython.Py_ssize_t, seed: cython.ulonglong
-) -> cython.ulonglong:
-    """XXH3 where values are small, which is twice as fast there; XXH64 for the others."""
-    if size > _XXH3_BYTES:
-        return xxh64(p, start, size, seed)
-    if cython.compiled:
-        return rdbm_xxh3(p + start, size, seed)
-    else:
-        return xxh3_64_intdigest(p[start : start + size], seed)
+    return mix(mix((facts + _LANE_B) & _MASK) ^ mix((value ^ mix((key + _LANE_B) & _MASK))))
 
 
 @cython.cfunc
@@ -160,14 +129,21 @@ def digest_rows(
     rows: cython.Py_ssize_t,
     ttl_offset_ms: cython.longlong,
     prefix: cython.const[cython.uchar][::1],
-) -> tuple[int, int]:
-    """The two sums (modulo 2^64) over the rows whose `left_out` is 0.
+    by_meaning: cython.const[cython.uchar][::1],
+    meaning: Meaning,
+    ignored_flags: cython.int,
+    lane_a: cython.ulonglong[::1],
+    lane_b: cython.ulonglong[::1],
+) -> cython.bint:
+    """The two numbers of each row into `lane_a` and `lane_b`, 0 where `left_out` is not 0. False: `meaning` has failed.
 
     Fills `key_hash` for every row; those with an encoded key must hold theirs already. Keys are hashed without
-    `prefix`, so that a file with prefixed keys compares with one without.
+    `prefix`, so that a file with prefixed keys compares with one without. `by_meaning`, 256 cells: 0 for types whose
+    values count as the bytes they are; as what they mean: 1 with their type, 2 in any form. `ignored_flags`: hints that
+    do not count.
     """
     if rows == 0:
-        return 0, 0
+        return True
     p: cython.p_const_uchar
     q: cython.p_const_uchar
     prefix_len: cython.Py_ssize_t = len(prefix)
@@ -181,13 +157,14 @@ def digest_rows(
             column[:rows].tolist()
             for column in (types, flags, expire_at_ms, hints, key_len, value_start, ends, left_out)
         )
-        hash_column, key_hash = key_hash, key_hash[:rows].tolist()
-    sum_a: cython.ulonglong = 0
-    sum_b: cython.ulonglong = 0
+        columns = key_hash, lane_a, lane_b
+        key_hash, lane_a, lane_b = key_hash[:rows].tolist(), [0] * rows, [0] * rows
     key: cython.ulonglong
     facts: cython.ulonglong
     value: cython.ulonglong
+    kind: cython.int
     row: cython.Py_ssize_t
+    fine: cython.bint = True
     with cython.nogil:
         for row in range(rows):
             if flags[row] & _KEY_ENCODED:
@@ -196,14 +173,26 @@ def digest_rows(
                 key = _key_hash(p, value_start[row] - key_len[row], key_len[row], q, prefix_len)
                 key_hash[row] = key
             if left_out[row]:
+                lane_a[row] = 0
+                lane_b[row] = 0
                 continue
-            value = _value_hash(p, value_start[row], ends[row] - value_start[row], key)
-            facts = _facts(types[row], flags[row], _shifted(expire_at_ms[row], ttl_offset_ms), hints[row])
-            sum_a = (sum_a + _lane_a(key, facts, value)) & _MASK
-            sum_b = (sum_b + _lane_b(key, facts, value)) & _MASK
+            kind = types[row]
+            if by_meaning[kind]:
+                value = meaning.value_hash(kind, value_start[row], ends[row], key)
+                if meaning.failed:
+                    fine = False
+                    break
+                if by_meaning[kind] == 2:
+                    kind = _BY_MEANING + meaning.items.logical_of(kind)
+            else:
+                value = bytes_hash(p, value_start[row], ends[row] - value_start[row], key)
+            facts = _facts(kind, flags[row] & ~ignored_flags, _shifted(expire_at_ms[row], ttl_offset_ms), hints[row])
+            lane_a[row] = _lane_a(key, facts, value)
+            lane_b[row] = _lane_b(key, facts, value)
     if not cython.compiled:
-        hash_column[:rows] = key_hash
-    return sum_a, sum_b
+        for column, cells in zip(columns, (key_hash, lane_a, lane_b), strict=True):
+            column[:rows] = cells
+    return fine
 
 
 def digest_one(
@@ -217,11 +206,6 @@ def digest_one(
     """The two numbers of one entry whose value was hashed elsewhere; its expiry is already shifted."""
     facts: cython.ulonglong = _facts(kind, flag, expire_at_ms, hint)
     return _lane_a(key, facts, value), _lane_b(key, facts, value)
-
-
-def mixed(h: cython.ulonglong) -> int:
-    """Every bit of `h` spread over all 64."""
-    return _mix(h)
 
 
 def shifted(expire_at_ms: cython.longlong, ttl_offset_ms: cython.longlong) -> int:

@@ -12,6 +12,7 @@ cdef class Element:
     cdef void set_number(self, long long number) noexcept nogil
     cdef int unpack(self, const unsigned char *packed, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t size) noexcept nogil
     cdef void spell(self) noexcept nogil
+    cdef unsigned long long hash(self, unsigned long long seed) noexcept nogil
     cdef bint measure_real(self) noexcept nogil
     cpdef bytes as_bytes(self)
     cdef double slow_real(self, Py_ssize_t start, Py_ssize_t stop) noexcept with gil

@@ -14,8 +14,10 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.cpython.mem import PyMem_RawFree, PyMem_RawMalloc
+    from cython.cimports.rdbmerge.format._hash_cy import bytes_hash
     from cython.cimports.rdbmerge.format._lzf_cy import unpack_lzf
 else:
+    from rdbmerge.format._hash_cy import bytes_hash
     from rdbmerge.format._lzf_cy import unpack_lzf
 
 from rdbmerge.format import codes
@@ -142,6 +144,14 @@ class Element:
             self.base = str(self.number).encode()
             self.at = 0
             self.size = len(self.base)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def hash(self, seed: cython.ulonglong) -> cython.ulonglong:
+        """Of the bytes; an integer counts as its text."""
+        self.spell()
+        return bytes_hash(self.base, self.at, self.size, seed)
 
     @cython.cfunc
     @cython.nogil

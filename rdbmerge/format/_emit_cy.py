@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """Turns rows of columns back into the bytes of an RDB, with expiries shifted and keys prefixed on the way.
 
-Compiled when it can be, interpreted as it stands when not. Does the entries that keep their form; stops at a row that
-must be written anew (`format.emit` does that) or that does not fit. Takes no decision: what to leave out is told.
+Compiled when it can be, interpreted as it stands when not. Stops at a row that must be written anew (`format.emit` does
+that) or that does not fit. Takes no decision: what to leave out, and how the rest is written, is told.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ except ModuleNotFoundError:
 if cython.compiled:
     from cython.cimports.libc.string import memcpy
     from cython.cimports.rdbmerge.format._fields_cy import FieldSurvey
+    from cython.cimports.rdbmerge.format._recode_cy import Recoder
 else:
     from rdbmerge.format._fields_cy import FieldSurvey
+    from rdbmerge.format._recode_cy import Recoder
 
 from rdbmerge.format import codes
 
 COMPILED: bool = cython.compiled
 
 _EXPIRY_SECONDS = cython.declare(cython.int, codes.EXPIRY_SECONDS)
-_KEY_ENCODED = cython.declare(cython.int, codes.KEY_ENCODED)
-_IN_PLACE = cython.declare(cython.int, codes.IN_PLACE)
-_IRREGULAR = cython.declare(cython.int, codes.IRREGULAR)
+_HINTS = cython.declare(cython.int, codes.HAS_IDLE | codes.HAS_FREQ)
+_SHIFTED = cython.declare(cython.int, codes.SHIFTED)
+_RECODED = cython.declare(cython.int, codes.RECODED)
 _NO_EXPIRY = cython.declare(cython.longlong, codes.NO_EXPIRY)
 _LATEST = cython.declare(cython.longlong, codes.LATEST_EXPIRY_MS)
 
@@ -95,19 +97,22 @@ def emit_rows(
     value_start: cython.const[cython.longlong][::1],
     ends: cython.const[cython.longlong][::1],
     left_out: cython.const[cython.uchar][::1],
+    treatments: cython.const[cython.uchar][::1],
     row: cython.Py_ssize_t,
     rows: cython.Py_ssize_t,
     ttl_offset_ms: cython.longlong,
     key_prefix: cython.const[cython.uchar][::1],
+    drop_hints: cython.bint,
     survey: FieldSurvey,
     field_shapes: cython.const[cython.uchar][::1],
-    verdicts: cython.const[cython.uchar][::1],
+    recoder: Recoder,
     buffer: cython.uchar[::1],
 ) -> tuple[int, int]:
     """Write rows from `row` on into `buffer`; rows with `left_out` != 0 are passed over.
 
-    `verdicts` are those of `judge_rows` with `survey` and `field_shapes`. Returns the first row that was not
-    done (`rows` when all were) and the bytes written: that row must be written anew, or there was no room for it.
+    `treatments` tell how (`codes.COPIED` to `ANEW`); `survey` and `field_shapes` are those that found rows SHIFTED.
+    Returns the first row that was not done (`rows` when all were) and the bytes written: that row must be written anew,
+    or there was no room for it, or the recoder has failed at it.
     """
     if rows == 0:
         return 0, 0
@@ -122,27 +127,32 @@ def emit_rows(
     else:
         view, out, prefix = view_of_file, buffer, key_prefix
         # Cells as Python's own integers: those of NumPy overflow, and know no `to_bytes`.
-        types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out, verdicts = map(
+        types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out, treatments = map(
             memoryview,
-            (types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out, verdicts),
+            (types, flags, expire_at_ms, entry_start, key_start, key_len, value_start, ends, left_out, treatments),
         )
     used: cython.Py_ssize_t = 0
     room: cython.Py_ssize_t = len(buffer)
     start: cython.Py_ssize_t
     size: cython.Py_ssize_t
     moved: cython.longlong
-    flag: cython.int
+    treatment: cython.int
     with cython.nogil:
         while row < rows:
             if left_out[row]:
                 row += 1
                 continue
-            flag = flags[row]
-            if flag & _IRREGULAR or verdicts[row] > _IN_PLACE or (prefix_len and flag & _KEY_ENCODED):
+            treatment = treatments[row]
+            if treatment > _RECODED:
                 break
             start = entry_start[row]
+            size = ends[row] - value_start[row]
+            if treatment == _RECODED:
+                size = recoder.survey(types[row], value_start[row], ends[row])
+                if size < 0:
+                    break
             # 9: a longer length of the key, and 4 bytes of seconds that become 8 of milliseconds
-            if ends[row] - start + prefix_len + 9 > room - used:
+            if value_start[row] - start + prefix_len + 9 + size > room - used:
                 break
             moved = expire_at_ms[row]
             if moved != _NO_EXPIRY:
@@ -153,16 +163,26 @@ def emit_rows(
                 if moved < 1:
                     moved = 1  # 0 or less would mean something else to a server than "dead"
                 used = _put_expiry(out, used, moved)
-                start += 5 if flag & _EXPIRY_SECONDS else 9
+                start += 5 if flags[row] & _EXPIRY_SECONDS else 9
+            if drop_hints and flags[row] & _HINTS:
+                start = key_start[row] - 1
+            if treatment == _RECODED:
+                used = _copy(out, used, view, start, key_start[row] - 1)
+                out[used] = recoder.form
+                used += 1
+                start = key_start[row]
             if prefix_len:
                 used = _copy(out, used, view, start, key_start[row])
                 used = _put_length(out, used, prefix_len + key_len[row])
                 used = _copy(out, used, prefix, 0, prefix_len)
-                used = _copy(out, used, view, value_start[row] - key_len[row], ends[row])
+                start = value_start[row] - key_len[row]
+            if treatment == _RECODED:
+                used = _copy(out, used, view, start, value_start[row])
+                if recoder.begin(types[row], value_start[row], ends[row]) == 0:
+                    used = recoder.fill(out, used, room)
             else:
                 used = _copy(out, used, view, start, ends[row])
-            if verdicts[row] == _IN_PLACE:
-                size = ends[row] - value_start[row]
-                survey.patch(field_shapes[types[row]], value_start[row], ends[row], out, used - size)
+                if treatment == _SHIFTED:
+                    survey.patch(field_shapes[types[row]], value_start[row], ends[row], out, used - size)
             row += 1
     return row, used

@@ -28,6 +28,8 @@ cdef class ItemReader:
     cdef long long base_ms
     cdef long long time
     cdef double score
+    cdef int logical_of(self, int number) noexcept nogil
+    cdef int shape_of(self, int number) noexcept nogil
     cdef int begin(self, int number, Py_ssize_t start, Py_ssize_t end) noexcept nogil
     cdef int step(self) noexcept nogil
     cdef Py_ssize_t string(self, Element element, Py_ssize_t pos) noexcept nogil

@@ -106,6 +106,20 @@ class ItemReader:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
+    def logical_of(self, number: cython.int) -> cython.int:
+        """The logical type of a type number (`values.Logical`)."""
+        return self.table[512 + number]
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def shape_of(self, number: cython.int) -> cython.int:
+        """The shape of a type number (`values.Shape`)."""
+        return self.table[number]
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
     def begin(self, number: cython.int, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
         """Stand before the first item of the value of type `number` at `start` to `end`; 0, or -1."""
         tables = self.table

@@ -361,3 +361,23 @@ class ValueCursor(Cursor):
             if pos < 0:
                 return -1
         return self.skip_counted(pos, shape)
+
+
+def find_long_lengths(
+    cursor: ValueCursor,
+    shapes: cython.const[cython.uchar][::1],
+    types: cython.const[cython.uchar][::1],
+    key_start: cython.const[cython.longlong][::1],
+    rows: cython.Py_ssize_t,
+    found: cython.uchar[::1],
+) -> None:
+    """Set `found` to 1 for rows whose key or value has a length in the form of 64 bits, which Redis 3.2 cannot read."""
+    row: cython.Py_ssize_t
+    pos: cython.Py_ssize_t
+    with cython.nogil:
+        for row in range(rows):
+            cursor.long_lengths = 0
+            pos = cursor.skip_string(key_start[row])
+            if pos >= 0:
+                cursor.skip_value(pos, shapes[types[row]])
+            found[row] = cursor.long_lengths > 0

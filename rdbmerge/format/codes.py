@@ -63,6 +63,12 @@ ANEW = 2  # to be decoded: compressed, damaged, or of another size after the shi
 SOME_DEAD = 3  # fields to be left out: to be decoded
 ALL_DEAD = 4  # the key is dead
 
+# How a row is written.
+COPIED = 0
+SHIFTED = 1  # copied, and the expiries of its fields shifted in the copy
+RECODED = 2  # the value in another form, by the core
+ANEW = 3  # by `format.emit`
+
 NO_EXPIRY = -1  # in the column of expiries
 # Expiries that are written stay between these: 0 and -1 mean other things to some servers, more would overflow.
 FIRST_EXPIRY_MS = 1

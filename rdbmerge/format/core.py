@@ -18,8 +18,9 @@ from rdbmerge.errors import UsageError
 
 # In the order in which they build upon each other.
 _NAMES = (
-    "_lzf_cy", "_cursor_cy", "_element_cy", "_packs_cy", "_values_cy", "_hash_cy", "_scan_cy", "_items_cy",
-    "_streams_cy", "_decode_cy", "_fields_cy", "_emit_cy", "_digest_cy",
+    "_lzf_cy", "_hash_cy", "_cursor_cy", "_element_cy", "_packs_cy", "_values_cy", "_scan_cy", "_items_cy",
+    "_streams_cy", "_decode_cy", "_fields_cy", "_recode_cy", "_emit_cy",
+    "_stream_meaning_cy", "_meaning_cy", "_digest_cy", "_slots_cy",
 )  # fmt: skip
 _PACKAGE = "rdbmerge.format"
 
@@ -60,6 +61,7 @@ Cursor = _modules["_values_cy"].ValueCursor
 Scanner = _modules["_scan_cy"].Scanner
 unpack_lzf = _modules["_lzf_cy"].unpack
 Pack = _modules["_packs_cy"].Pack
+find_long_lengths = _modules["_values_cy"].find_long_lengths
 Templates = _modules["_values_cy"].Templates
 ItemReader = _modules["_items_cy"].ItemReader
 StreamReader = _modules["_streams_cy"].StreamReader
@@ -69,11 +71,16 @@ Items = _modules["_decode_cy"].Items
 make_entries = _modules["_decode_cy"].make_entries
 FieldSurvey = _modules["_fields_cy"].FieldSurvey
 judge_rows = _modules["_fields_cy"].judge_rows
+Recoder = _modules["_recode_cy"].Recoder
+survey_rows = _modules["_recode_cy"].survey_rows
 emit_rows = _modules["_emit_cy"].emit_rows
 hash_keys = _modules["_hash_cy"].hash_keys
 xxh64_of = _modules["_hash_cy"].xxh64_of
 digest_rows = _modules["_digest_cy"].digest_rows
 digest_one = _modules["_digest_cy"].digest_one
+key_slots = _modules["_slots_cy"].key_slots
+slot_of = _modules["_slots_cy"].slot_of
 same_spans = _modules["_digest_cy"].same_spans
 shifted = _modules["_digest_cy"].shifted
-mixed = _modules["_digest_cy"].mixed
+mixed = _modules["_hash_cy"].mixed
+Meaning = _modules["_meaning_cy"].Meaning

@@ -1,6 +1,7 @@
-"""Plan and segments in, one RDB out: written in parallel at offsets the Plan knows, named only when it is whole.
+"""Plans and segments in, one RDB a Plan out: written in parallel at offsets the Plan knows, named only when whole.
 
-Makes bytes, takes no decision. A crash at any moment leaves no output, or a whole one.
+The files of several shards grow together, so that the sources are read once. Makes bytes, takes no decision. A crash at
+any moment leaves no output, or a whole one.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anycrc
 
 from rdbmerge.errors import DiskError, LedgerError, StoppedError, UsageError
 from rdbmerge.format import write
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.emit import BUFFER_BYTES, Change, emit
+from rdbmerge.format.emit import BUFFER_BYTES, Emission, Piece
 from rdbmerge.format.strings import read_string
-from rdbmerge.plan.layout import CHECKSUM_BYTES, Copy, Entries, Library, Literal, Part, Placed, place
+from rdbmerge.plan.layout import CHECKSUM_BYTES, Copy, Entries, Library, Literal, Placed, place
 from rdbmerge.plan.model import Plan
-from rdbmerge.plan.selection import Selection
+from rdbmerge.plan.sharding import Sharding, in_shard
+from rdbmerge.plan.treatment import treat
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.units import format_bytes
 
@@ -40,37 +44,52 @@ def partial_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.partial")
 
 
-def write_plan(
-    plan: Plan,
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file to be written: its plan and its place."""
+
+    plan: Plan
+    path: Path
+
+
+def write_plans(
+    outputs: Sequence[Output],
     segments: Sequence[Segment],
-    output: Path,
     *,
     jobs: int,
     force: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
-) -> int:
-    """Write the merged file of `plan`; returns the CRC-64 of its bytes before the footer.
+) -> list[int]:
+    """Write the merged file of each plan, reading the sources once; the CRC-64s of their bytes before the footer.
 
     Args:
-        segments: those the plan was made of, in its order.
+        outputs: one, or one a shard; their plans were made together.
+        segments: those the plans were made of, in their order.
         jobs: threads; more than 1 only helps with the compiled core.
-        force: replace an output that exists.
+        force: replace outputs that exist.
         stop: when set, the writing ends and leaves nothing.
 
     Raises:
         DiskError: no room, no permission; nothing is left.
-        UsageError: the output exists, or another process is writing it.
+        UsageError: an output exists, or another process is writing it.
         LedgerError: a part came out in another size than the plan says: a defect, nothing is left.
         StoppedError: `stop` was set.
     """
-    placed = place(plan)
-    with _partial_file(plan, output) as fd:
-        crc = _write_parts(_Hand(plan, segments, fd, progress, stop), placed, jobs)
-        _pwrite(fd, memoryview(write.checksum(crc)), plan.output_bytes - CHECKSUM_BYTES)
-        os.fsync(fd)
-        _publish(output, force)
-    return crc
+    with ExitStack() as files:
+        fds = [files.enter_context(_partial_file(output.plan, output.path)) for output in outputs]
+        crcs = _write_parts(_Hand(outputs, segments, fds, progress, stop), jobs)
+        for output, fd, crc in zip(outputs, fds, crcs, strict=True):
+            _pwrite(fd, memoryview(write.checksum(crc)), output.plan.output_bytes - CHECKSUM_BYTES)
+            os.fsync(fd)
+        for output in outputs:
+            _publish(output.path, force)
+    return crcs
+
+
+def write_plan(plan: Plan, segments: Sequence[Segment], output: Path, **options: Any) -> int:
+    """Write one file; options, errors and the answer are those of `write_plans`."""
+    return write_plans([Output(plan, output)], segments, **options)[0]
 
 
 @contextmanager
@@ -175,90 +194,142 @@ def output_exists(output: Path) -> UsageError:
     return UsageError(f"{output} exists", remedy="choose another name, or replace it with --force")
 
 
-def _write_parts(hand: _Hand, placed: Sequence[Placed], jobs: int) -> int:
-    """All parts, several at a time; the CRC-64 of them all, joined in order."""
-    crc = 0
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """Parts that are written in one reading: the same chunk in several files, or any other part alone."""
+
+    parts: tuple[tuple[int, int, Placed], ...]  # number of the output, place among its parts, the part
+
+
+def _errands(placed: Sequence[Sequence[Placed]]) -> list[_Errand]:
+    """What is to be done, in the order of the first file."""
+    together: dict[tuple[int, int], list[tuple[int, int, Placed]]] = {}
+    alone = []
+    for output, parts in enumerate(placed):
+        for place_, each in enumerate(parts):
+            if isinstance(each.part, Entries):
+                together.setdefault((each.part.source, each.part.chunk.start), []).append((output, place_, each))
+            else:
+                alone.append(_Errand(((output, place_, each),)))
+    return alone + [_Errand(tuple(parts)) for parts in together.values()]
+
+
+def _write_parts(hand: _Hand, jobs: int) -> list[int]:
+    """All parts, several at a time; the CRC-64 of each file's, joined in order."""
+    placed = [place(output.plan) for output in hand.outputs]
+    sums: dict[tuple[int, int], int] = {}
     with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="write") as pool:
-        futures = [pool.submit(hand.write, each) for each in placed]
+        futures = [pool.submit(hand.run, errand) for errand in _errands(placed)]
         try:
-            for each, future in zip(placed, futures, strict=True):
-                crc = CRC64.combine(crc, future.result(), each.part.size_bytes)
+            for future in futures:
+                sums.update(future.result())
         except BaseException:
             hand.stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-    return crc
+    crcs = []
+    for output, parts in enumerate(placed):
+        crc = 0
+        for number, each in enumerate(parts):
+            crc = CRC64.combine(crc, sums[output, number], each.part.size_bytes)
+        crcs.append(crc)
+    return crcs
+
+
+class _Growth:
+    """One part while it is written."""
+
+    def __init__(self, fd: int, placed: Placed) -> None:
+        self.fd = fd
+        self.placed = placed
+        self.crc = 0
+        self.offset = placed.offset
+
+    def add(self, piece: Piece) -> None:
+        """Write on."""
+        self.crc = CRC64.calc(piece, self.crc)
+        _pwrite(self.fd, memoryview(piece), self.offset)
+        self.offset += len(piece)
+
+    def check(self) -> None:
+        """Raise LedgerError if the part did not come out in the planned size."""
+        planned, written = self.placed.part.size_bytes, self.offset - self.placed.offset
+        if written != planned:
+            raise LedgerError(
+                f"a part at byte {self.placed.offset:,} came out as {written:,} bytes, the plan says {planned:,}",
+                remedy="this is a defect of rdbmerge: please report it with the plan",
+            )
 
 
 class _Hand:
-    """Writes one part at a time; each thread with a buffer and columns of its own."""
+    """Does one errand at a time; each thread with a buffer and columns of its own."""
 
     def __init__(
         self,
-        plan: Plan,
+        outputs: Sequence[Output],
         segments: Sequence[Segment],
-        fd: int,
+        fds: Sequence[int],
         progress: Progress | None,
         stop: threading.Event | None,
     ) -> None:
+        self.outputs = outputs
         self.segments = segments
-        self.fd = fd
+        self.fds = fds
         self.progress = progress
         self.stop = stop or threading.Event()
         self.own = threading.local()
-        self.selections = [
-            Selection(plan.rules, segment.dialect, source.snapshot_at_ms, source.losers)
-            for segment, source in zip(segments, plan.sources, strict=True)
-        ]
-        self.changes = [
-            Change(
-                dialect=segment.dialect,
+        first = outputs[0].plan
+        slots = [output.plan.rules.slots for output in outputs]
+        self.sharding = Sharding(None if slots == [None] else [runs or [] for runs in slots], first.rules.key_prefix)
+        self.treatments = [
+            treat(
+                first.rules,
+                segment,
+                snapshot_at_ms=source.snapshot_at_ms,
                 ttl_offset_ms=source.ttl_offset_ms,
-                key_prefix=plan.rules.key_prefix,
-                fields_dead_before_ms=selection.dead_before_ms,
+                losers=source.losers,
             )
-            for segment, source, selection in zip(segments, plan.sources, self.selections, strict=True)
+            for segment, source in zip(segments, first.sources, strict=True)
         ]
 
-    def write(self, placed: Placed) -> int:
-        """Write a part to its place; returns its CRC-64."""
-        crc, offset = 0, placed.offset
-        for piece in self._pieces(placed.part):
+    def run(self, errand: _Errand) -> dict[tuple[int, int], int]:
+        """Write the parts of an errand to their places; their CRC-64s by output and place."""
+        growths = [_Growth(self.fds[output], placed) for output, _, placed in errand.parts]
+        for number, piece in self._pieces(errand):
             if self.stop.is_set():
                 raise StoppedError("stopped while writing; nothing was left behind")
-            crc = CRC64.calc(piece, crc)
-            _pwrite(self.fd, piece, offset)
-            offset += len(piece)
+            growths[number].add(piece)
             if self.progress:
                 self.progress(len(piece))
-        if offset - placed.offset != placed.part.size_bytes:
-            raise LedgerError(
-                f"a part at byte {placed.offset:,} came out as {offset - placed.offset:,} bytes,"
-                f" the plan says {placed.part.size_bytes:,}",
-                remedy="this is a defect of rdbmerge: please report it with the plan",
-            )
-        return crc
+        for growth in growths:
+            growth.check()
+        return {(output, number): growth.crc for (output, number, _), growth in zip(errand.parts, growths, strict=True)}
 
-    def _pieces(self, part: Part) -> Iterator[memoryview]:
+    def _pieces(self, errand: _Errand) -> Iterator[tuple[int, Piece]]:
+        """The bytes of the errand's parts, each with the number of its part."""
+        part = errand.parts[0][2].part
         match part:
             case Literal():
-                yield memoryview(part.data)
+                yield 0, part.data
             case Copy():
-                yield self.segments[part.source].view[part.start : part.end]
+                yield 0, self.segments[part.source].view[part.start : part.end]
             case Library():
                 code, _ = read_string(self.segments[part.source].view, part.offset + 1)
-                yield memoryview(write.function(code))
+                yield 0, write.function(code)
             case Entries():
-                yield from self._entries(part)
+                yield from self._entries(part, [output for output, _, _ in errand.parts])
 
-    def _entries(self, part: Entries) -> Iterator[memoryview]:
-        segment = self.segments[part.source]
-        selection, change = self.selections[part.source], self.changes[part.source]
+    def _entries(self, part: Entries, outputs: Sequence[int]) -> Iterator[tuple[int, Piece]]:
+        segment, treatment = self.segments[part.source], self.treatments[part.source]
         columns, buffer = self._own()
         for batch in segment.walk_part(part.chunk.start, part.chunk.stop, part.db, columns=columns):
             with segment.naming_errors():
-                reasons = selection.reasons(segment.view, batch)
-                yield from emit(segment.view, batch, reasons, change, buffer)
+                reasons = treatment.selection.reasons(segment.view, batch)
+                emission = Emission(segment.view, batch, treatment.change)
+                shards = self.sharding.shards_of(segment.view, batch)
+                for number, output in enumerate(outputs):
+                    for piece in emission.pieces(in_shard(reasons, shards, output), buffer):
+                        yield number, piece
 
     def _own(self) -> tuple[Columns, bytearray]:
         if not hasattr(self.own, "columns"):

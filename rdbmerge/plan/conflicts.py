@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rdbmerge.errors import ConflictError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.emit import shift
+from rdbmerge.format.emit import Change, shift
 from rdbmerge.format.strings import read_string
 from rdbmerge.plan.model import Conflict, Policy
 from rdbmerge.plan.selection import KEPT, Selection
@@ -37,6 +37,7 @@ class Candidate:
     segment: Segment
     index: Index
     selection: Selection
+    change: Change
     ttl_offset_ms: int
 
 

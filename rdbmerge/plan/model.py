@@ -6,9 +6,9 @@ Nothing here computes more than a sum. 64-bit checksums are hex text in JSON, ke
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from rdbmerge.ledger import Ledger, LedgerLine
 
@@ -28,6 +28,14 @@ class Policy(StrEnum):
     FIRST = "first"
     LAST = "last"
     LONGEST_TTL = "longest-ttl"
+
+
+class Unsupported(StrEnum):
+    """What becomes of that which the target cannot hold."""
+
+    FAIL = "fail"
+    SKIP = "skip"  # leave the key out
+    STRIP = "strip"  # keep the key without the part that cannot be held; leave out what cannot be held at all
 
 
 class KeyPattern(Model):
@@ -54,6 +62,16 @@ class Rules(Model):
     include_keys: list[KeyPattern] = Field(default_factory=list, description="Take keys that match any; empty: all.")
     exclude_keys: list[KeyPattern] = Field(default_factory=list, description="Leave out keys that match any.")
     key_prefix: bytes = Field(b"", description="Put before every key (after filters and before conflicts).")
+    target: str | None = Field(
+        None,
+        description="What is to load the file: a name that `rdbmerge targets` lists; null: what loads the sources.",
+    )
+    on_unsupported: Unsupported = Field(
+        Unsupported.FAIL, description="What becomes of keys, libraries and module data that the target cannot hold."
+    )
+    slots: list[tuple[int, int]] | None = Field(
+        None, description="Of a shard: the first and last of each run of its slots; null: the file holds all keys."
+    )
 
 
 class ChunkPlan(Model):
@@ -77,7 +95,12 @@ class RunPlan(Model):
     expired: int
     filtered: int
     conflict_dropped: int
+    rejected: int = Field(0, description="Entries that the target cannot hold.")
+    elsewhere: int = Field(0, description="Entries of other shards.")
+    stripped: int = Field(0, description="Of the written: without a part that the target cannot hold.")
+    recoded: int = Field(0, description="Of the written: in another form than in the source.")
     fields_expired: int = Field(0, description="Dead fields left out of hashes that were written.")
+    empty: int = Field(0, description="Of the filtered: empty collections, which no server keeps.")
     chunks: list[ChunkPlan]
 
     @property
@@ -172,11 +195,41 @@ class Plan(Model):
                     expired=run.expired,
                     filtered=run.filtered,
                     conflict_dropped=run.conflict_dropped,
+                    rejected=run.rejected,
+                    elsewhere=run.elsewhere,
+                    stripped=run.stripped,
                 )
                 for source in self.sources
                 for run in source.runs
             ]
         )
+
+
+def _always_several(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+# A saved plan: one, or those of the shards that one merge wrote together.
+PLANS: TypeAdapter[list[Plan]] = TypeAdapter(Annotated[list[Plan], BeforeValidator(_always_several)])
+
+
+class Rejection(Model):
+    """One thing of a source that the target cannot hold, or cannot hold whole."""
+
+    kind: Literal["key", "function library", "module data"] = "key"
+    outcome: Literal["refused", "skipped", "stripped"] = Field(
+        description="`refused`: nothing was written, for the policy is to fail."
+    )
+    why: str
+    source: str
+    offset: int
+    db: int | None = Field(None, description="In the merged file.")
+    source_db: int | None = None
+    key: str = Field(description="Escaped, without prefix; the name of a library or module.")
+    key_base64: bytes
+    type: str = ""
+    size_bytes: int
+    expire_at_ms: int | None = Field(None, description="Before any shift.")
 
 
 class Conflict(Model):

@@ -1,29 +1,55 @@
-"""Indexes and rules in, a Plan out: every number of the merge exact before a byte of it is written.
+"""Indexes and rules in, Plans out: every number of the merge exact before a byte of it is written.
 
-A chunk that the rules leave as it is takes its numbers from the index; only the others are read again. Pure apart from
-reading the segments it is given: the same inputs make the same Plan.
+One Plan a file: one, or one a shard of a cluster; the sources are read once for all of them. A chunk that the rules
+leave as it is takes its numbers from the index; only the others are read again. Pure apart from reading the segments it
+is given: the same inputs make the same Plans.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from rdbmerge import __version__
-from rdbmerge.format.emit import Change
+from rdbmerge.errors import UsageError
 from rdbmerge.plan.conflicts import Candidate, settle
 from rdbmerge.plan.counting import Counted, Task, count
 from rdbmerge.plan.layout import total_bytes
-from rdbmerge.plan.model import ChunkPlan, Conflict, Plan, Rules, RunPlan, SourcePlan, TargetDb
+from rdbmerge.plan.model import ChunkPlan, Conflict, Plan, Rejection, Rules, RunPlan, SourcePlan, TargetDb
+from rdbmerge.plan.profile import TargetProfile
 from rdbmerge.plan.records import plan_libraries, plan_module_data
+from rdbmerge.plan.rejections import Rejected, note_companions, note_keys
 from rdbmerge.plan.selection import Selection
+from rdbmerge.plan.sharding import Sharding, Slots
+from rdbmerge.plan.treatment import profile_of, treat
 from rdbmerge.plan.versions import Content
-from rdbmerge.snapshot.index import Index
+from rdbmerge.plan.warnings import warnings_of
+from rdbmerge.snapshot.index import Chunk, Index
 from rdbmerge.snapshot.manifest import SnapshotTimeFrom, read_manifest, snapshot_time
 from rdbmerge.snapshot.segment import Segment
 
-Map = Callable[[Callable[[Task], Counted], Iterable[Task]], Iterator[Counted]]
+Map = Callable[[Callable[[Task], list[Counted]], Iterable[Task]], Iterator[list[Counted]]]
 
-_MOST_DEFAULT_DBS = 16
+_SUMMED = (
+    "written", "written_expires", "expired", "filtered", "conflict_dropped", "rejected", "elsewhere", "stripped",
+    "recoded", "fields_expired",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Who is told of every entry in conflict, and of everything that the target cannot hold."""
+
+    conflict: Callable[[Conflict], None] | None = None
+    rejection: Callable[[Rejection], None] | None = None
+
+
+@dataclass(slots=True)
+class _File:
+    """One merged file while it is planned."""
+
+    sources: list[SourcePlan] = field(default_factory=list)
+    content: Content = field(default_factory=Content)
 
 
 def make_plan(
@@ -32,57 +58,93 @@ def make_plan(
     rules: Rules,
     *,
     now_ms: int,
-    note: Callable[[Conflict], None] | None = None,
+    notes: Notes = Notes(),
     run: Map = map,
 ) -> Plan:
+    """Decide a merge into one file; see `make_plans`."""
+    return make_plans(segments, indexes, rules, None, now_ms=now_ms, notes=notes, run=run)[0]
+
+
+def make_plans(
+    segments: Sequence[Segment],
+    indexes: Sequence[Index],
+    rules: Rules,
+    slots: Sequence[Slots] | None,
+    *,
+    now_ms: int,
+    notes: Notes = Notes(),
+    run: Map = map,
+) -> list[Plan]:
     """Decide a merge of `segments`, named in order of precedence.
 
     Args:
         indexes: of each segment, in the same order.
-        now_ms: the one clock reading; goes into the merged file as its time.
-        note: is told of every entry in conflict.
+        slots: of each shard, for one Plan a shard; None: one Plan that holds everything.
+        now_ms: the one clock reading; goes into the merged files as their time.
         run: a `map`, of a thread pool for instance.
 
     Raises:
         ConflictError: keys, libraries or module data in conflict, and the policy is to fail.
+        UnfitError: the sources hold what the target cannot load, and the policy is to fail.
         UsageError: rules that cannot be, or types that no one file can hold.
     """
+    profile = profile_of(rules)
+    candidates, times = _candidates(segments, indexes, rules)
+    sharding = Sharding(slots, rules.key_prefix)
+    target_of = _targets(rules)
+    _refuse_dbs(candidates, target_of, profile, sharded=slots is not None)
+    settled = settle(candidates, target_of, rules.on_conflict, notes.conflict)
+    rejected = Rejected(rules.on_unsupported, notes.rejection)
+    files = [_File() for _ in range(sharding.count)]
+    for candidate, (at_ms, at_from) in zip(candidates, times, strict=True):
+        losers = sorted(settled.losers.get(candidate.number, []))
+        runs = _plan_runs(candidate, rules, at_ms, losers, sharding, target_of, files, rejected, run)
+        for file, its_runs in zip(files, runs, strict=True):
+            file.sources.append(_source(candidate, at_ms, at_from, losers, its_runs))
+    if profile is not None:
+        note_companions(candidates, profile, rejected)
+        rejected.check(profile.name)
+    plans = [
+        _plan(file, candidates, rules, None if slots is None else slots[shard], settled.count, profile, now_ms)
+        for shard, file in enumerate(files)
+    ]
+    for plan in plans:
+        plan.ledger().check()
+    return plans
+
+
+def _candidates(
+    segments: Sequence[Segment], indexes: Sequence[Index], rules: Rules
+) -> tuple[list[Candidate], list[tuple[int, SnapshotTimeFrom]]]:
     candidates, times = [], []
     for number, (segment, index) in enumerate(zip(segments, indexes, strict=True)):
         at_ms, at_from = snapshot_time(segment, index.facts, rules.snapshot_at_ms)
         freeze_ms = 0 if rules.ttl_freeze_until_ms is None else rules.ttl_freeze_until_ms - at_ms
-        selection = Selection(rules, segment.dialect, at_ms)
-        candidates.append(Candidate(number, segment, index, selection, rules.ttl_offset_ms + freeze_ms))
+        offset_ms = rules.ttl_offset_ms + freeze_ms
+        treatment = treat(rules, segment, snapshot_at_ms=at_ms, ttl_offset_ms=offset_ms)
+        candidates.append(Candidate(number, segment, index, treatment.selection, treatment.change, offset_ms))
         times.append((at_ms, at_from))
-    settled = settle(candidates, lambda db: rules.db_map.get(db, db), rules.on_conflict, note)
-    content, warnings = Content(), _warnings(segments, indexes)
-    sources = []
-    for candidate, (at_ms, at_from) in zip(candidates, times, strict=True):
-        losers = sorted(settled.losers.get(candidate.number, []))
-        runs = _plan_runs(candidate, rules, at_ms, losers, content, warnings, run)
-        sources.append(_source(candidate, at_ms, at_from, losers, runs))
-    plan = Plan(
-        rdbmerge_version=__version__,
-        created_at_ms=now_ms,
-        rules=rules,
-        magic="",
-        sources=sources,
-        dbs=_target_dbs(sources),
-        libraries=plan_libraries(candidates, rules.on_conflict),
-        module_data=plan_module_data(candidates, rules.on_conflict),
-        conflicts=settled.count,
-        output_bytes=0,
-        warnings=warnings,
-    )
-    if plan.libraries:
-        content.add_functions()
-    if plan.module_data:
-        content.add_module_data()
-    plan.magic = str(content.dialect())
-    plan.output_bytes = total_bytes(plan)
-    _warn_of_dbs(plan)
-    plan.ledger().check()
-    return plan
+    return candidates, times
+
+
+def _targets(rules: Rules) -> Callable[[int], int]:
+    return lambda db: rules.db_map.get(db, db)
+
+
+def _refuse_dbs(
+    candidates: Sequence[Candidate], target_of: Callable[[int], int], profile: TargetProfile | None, *, sharded: bool
+) -> None:
+    """A cluster has db 0 only, and so have some services."""
+    if not sharded and (profile is None or profile.many_dbs):
+        return
+    used = {db.db for one in candidates for db in one.index.facts.dbs if db.keys and one.selection.takes_db(db.db)}
+    wrong = sorted(db for db in used if target_of(db) != 0)
+    if wrong:
+        who = "a cluster" if profile is None or profile.many_dbs else profile.name
+        raise UsageError(
+            f"{who} has db 0 only, and the sources use db {', '.join(map(str, wrong))} too",
+            remedy=f"move them with --db-map {','.join(f'{db}:0' for db in wrong)}, or leave them out with --db 0",
+        )
 
 
 def _source(
@@ -111,59 +173,88 @@ def _plan_runs(
     rules: Rules,
     at_ms: int,
     losers: list[int],
-    content: Content,
-    warnings: list[str],
+    sharding: Sharding,
+    target_of: Callable[[int], int],
+    files: Sequence[_File],
+    rejected: Rejected,
     run: Map,
-) -> list[RunPlan]:
-    segment = candidate.segment
-    selection = Selection(rules, segment.dialect, at_ms, losers)
-    change = Change(
-        dialect=segment.dialect,
-        ttl_offset_ms=candidate.ttl_offset_ms,
-        key_prefix=rules.key_prefix,
-        fields_dead_before_ms=selection.dead_before_ms,
-    )
-    chunks = candidate.index.facts.chunks
-    counted = run(count, (Task(segment, selection, change, chunk) for chunk in chunks))
-    runs: dict[int, RunPlan] = {}
-    empty = 0
+) -> list[list[RunPlan]]:
+    """What the source gives to each file, by its dbs."""
+    segment, chunks = candidate.segment, candidate.index.facts.chunks
+    with_losers = treat(
+        rules, segment, snapshot_at_ms=at_ms, ttl_offset_ms=candidate.ttl_offset_ms, losers=losers
+    ).selection
+    counted = run(count, (_task(candidate, with_losers, sharding, chunk) for chunk in chunks))
+    runs: list[dict[int, RunPlan]] = [{} for _ in files]
+    with_rejected = []
     for chunk, numbers in zip(chunks, counted, strict=True):
-        target_db = rules.db_map.get(chunk.db, chunk.db)
-        line = runs.setdefault(
-            chunk.db,
-            RunPlan(
-                db=chunk.db,
-                target_db=target_db,
-                read=0,
-                written=0,
-                written_expires=0,
-                expired=0,
-                filtered=0,
-                conflict_dropped=0,
-                chunks=[],
-            ),
+        for file, its_runs, its_numbers in zip(files, runs, numbers, strict=True):
+            _add(its_runs, chunk, target_of(chunk.db), its_numbers)
+            file.content.add_types(segment.name, its_numbers.types)
+            file.content.add_flags(segment.name, its_numbers.flags)
+            file.content.add_size(its_numbers.largest_entry_bytes)
+        if any(its_numbers.rejected or its_numbers.stripped for its_numbers in numbers):
+            with_rejected.append(chunk)
+    note_keys(candidate, with_rejected, target_of, rejected)
+    return [[its_runs[db] for db in sorted(its_runs)] for its_runs in runs]
+
+
+def _task(candidate: Candidate, selection: Selection, sharding: Sharding, chunk: Chunk) -> Task:
+    return Task(candidate.segment, selection, candidate.change, sharding, chunk)
+
+
+def _add(runs: dict[int, RunPlan], chunk: Chunk, target_db: int, numbers: Counted) -> None:
+    line = runs.get(chunk.db)
+    if line is None:
+        line = RunPlan(
+            db=chunk.db, target_db=target_db, read=0, written=0, written_expires=0, expired=0, filtered=0,
+            conflict_dropped=0, chunks=[],
+        )  # fmt: skip
+        runs[chunk.db] = line
+    line.read += chunk.rows
+    for name in _SUMMED:
+        setattr(line, name, getattr(line, name) + getattr(numbers, name))
+    line.empty += numbers.empty
+    line.chunks.append(
+        ChunkPlan(
+            start=chunk.start, stop=chunk.stop, rows=chunk.rows, written=numbers.written,
+            output_bytes=numbers.output_bytes,
         )
-        line.read += chunk.rows
-        for name in ("written", "written_expires", "expired", "filtered", "conflict_dropped", "fields_expired"):
-            setattr(line, name, getattr(line, name) + getattr(numbers, name))
-        line.chunks.append(
-            ChunkPlan(
-                start=chunk.start,
-                stop=chunk.stop,
-                rows=chunk.rows,
-                written=numbers.written,
-                output_bytes=numbers.output_bytes,
-            )
-        )
-        empty += numbers.empty
-        content.add_types(segment.name, segment.dialect, numbers.types)
-        content.add_flags(segment.name, numbers.flags)
-        content.add_size(numbers.largest_entry_bytes)
-    if empty:
-        warnings.append(
-            f"{segment.name}: {empty:,} empty collections left out (booked as filtered); no server keeps them"
-        )
-    return [runs[db] for db in sorted(runs)]
+    )  # fmt: skip
+
+
+def _plan(
+    file: _File,
+    candidates: Sequence[Candidate],
+    rules: Rules,
+    slots: Slots | None,
+    conflicts: int,
+    profile: TargetProfile | None,
+    now_ms: int,
+) -> Plan:
+    plan = Plan(
+        rdbmerge_version=__version__,
+        created_at_ms=now_ms,
+        rules=rules.model_copy(update={"slots": slots}),
+        magic="",
+        sources=file.sources,
+        dbs=_target_dbs(file.sources),
+        libraries=plan_libraries(candidates, rules.on_conflict) if profile is None or profile.functions else [],
+        module_data=plan_module_data(candidates, rules.on_conflict) if profile is None or profile.modules else [],
+        conflicts=conflicts,
+        output_bytes=0,
+    )
+    if plan.libraries:
+        file.content.add_functions()
+    if plan.module_data:
+        file.content.add_module_data()
+    dialect = file.content.dialect()
+    if profile is not None and dialect.version > max(profile.redis_version, profile.valkey_version):
+        raise AssertionError(f"{dialect} was planned for {profile.name}")
+    plan.magic = str(dialect)
+    plan.output_bytes = total_bytes(plan)
+    plan.warnings = warnings_of(plan, candidates, profile)
+    return plan
 
 
 def _target_dbs(sources: Sequence[SourcePlan]) -> list[TargetDb]:
@@ -175,25 +266,3 @@ def _target_dbs(sources: Sequence[SourcePlan]) -> list[TargetDb]:
                 db.keys += run.written
                 db.expires += run.written_expires
     return [dbs[number] for number in sorted(dbs)]
-
-
-def _warnings(segments: Sequence[Segment], indexes: Sequence[Index]) -> list[str]:
-    warnings = []
-    for segment, index in zip(segments, indexes, strict=True):
-        facts = index.facts
-        if facts.trailing_bytes:
-            warnings.append(f"{segment.name}: {facts.trailing_bytes:,} bytes after the end of the RDB are ignored")
-        if facts.stored_crc64 == 0:
-            warnings.append(f"{segment.name}: written with rdbchecksum no; damage inside values cannot be seen")
-        if facts.aux_value("aof-base") == "1" or facts.aux_value("aof-preamble") == "1":
-            warnings.append(f"{segment.name}: the base of an append-only file; later writes are in its .aof files")
-        manifest = read_manifest(segment.path)
-        if manifest and manifest.pulled and manifest.pulled.written == "written":
-            warnings.append(f"{segment.name}: the source was written to during the pull ({manifest.pulled.evidence})")
-    return warnings
-
-
-def _warn_of_dbs(plan: Plan) -> None:
-    highest = max((db.db for db in plan.dbs), default=0)
-    if highest >= _MOST_DEFAULT_DBS:
-        plan.warnings.append(f"db {highest} is used: the target needs `databases {highest + 1}` or more")

@@ -1,6 +1,7 @@
 """Which rows of a batch stay out of the merge, and why: one reason a row, by the rules alone.
 
-The order of the reasons is part of the meaning: not chosen, else dead, else the loser of a conflict.
+The order of the reasons is part of the meaning: of another shard, else not chosen, else dead, else more than the target
+can hold, else the loser of a conflict.
 Pure: knows the rules and one batch at a time.
 """
 
@@ -17,9 +18,10 @@ from rdbmerge.format import codes, fields
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.values import Logical
-from rdbmerge.plan.model import KeyPattern, Rules
+from rdbmerge.plan.fitting import LOSSY, UNFIT, Fitting
+from rdbmerge.plan.model import KeyPattern, Rules, Unsupported
 
-KEPT, FILTERED, EXPIRED, CONFLICT = 0, 1, 2, 3
+KEPT, FILTERED, EXPIRED, CONFLICT, REJECTED = 0, 1, 2, 3, 4
 
 Reasons = NDArray[np.uint8]
 
@@ -79,11 +81,22 @@ def compile_pattern(pattern: KeyPattern) -> Callable[[bytes], object]:
 
 
 class Selection:
-    """The rules applied to one source: `reasons` gives a reason for every row of a batch."""
+    """The rules applied to one source: `reasons` gives a reason for every row of a batch.
 
-    def __init__(self, rules: Rules, dialect: Dialect, snapshot_at_ms: int, losers: Sequence[int] = ()) -> None:
+    `fitting` tells what the target cannot hold; None: it holds everything. Slots are not looked at here (`sharding`).
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        dialect: Dialect,
+        snapshot_at_ms: int,
+        losers: Sequence[int] = (),
+        fitting: Fitting | None = None,
+    ) -> None:
         self.rules = rules
         self.dialect = dialect
+        self.fitting = fitting
         self.dead_before_ms = snapshot_at_ms if rules.drop_expired else None
         self.losers = np.asarray(losers, np.int64)
         self.include = [compile_pattern(pattern) for pattern in rules.include_keys]
@@ -127,7 +140,22 @@ class Selection:
             for row in np.flatnonzero(reasons != FILTERED):
                 if not self._chosen(columns.key(view, int(row))):
                     reasons[row] = FILTERED
+        if self.fitting is not None:
+            wanted = (reasons != FILTERED) & (reasons != EXPIRED)
+            reasons[self.fitting.verdicts(view, columns, wanted) >= self._worst_kept] = REJECTED
         return reasons
+
+    @property
+    def _worst_kept(self) -> int:
+        """The verdict from which on rows are left out."""
+        return UNFIT if self.rules.on_unsupported is Unsupported.STRIP else LOSSY
+
+    def stripped(self, view: memoryview, columns: Columns, reasons: Reasons) -> NDArray[np.bool_]:
+        """The rows that are kept without a part that the target cannot hold."""
+        if self.fitting is None or self.rules.on_unsupported is not Unsupported.STRIP:
+            return np.zeros(columns.rows, bool)
+        lossy: NDArray[np.bool_] = self.fitting.verdicts(view, columns, reasons == KEPT) == LOSSY
+        return lossy
 
     def _book_dead(self, view: memoryview, columns: Columns, reasons: Reasons, dead_before_ms: int) -> None:
         rows = columns.rows

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rdbmerge.errors import UsageError
 from rdbmerge.format import codes
 from rdbmerge.format.dialects import Dialect
+from rdbmerge.format.values import REDIS_TYPES
 
 # Lower versions exist, but without a checksum (below 5) or as development builds (3 to 5).
 LOWEST = 6
@@ -24,13 +25,13 @@ class Content:
     redis_only: set[str] = field(default_factory=set)  # names of sources with types only Redis knows
     valkey_only: set[str] = field(default_factory=set)
 
-    def add_types(self, source: str, dialect: Dialect, numbers: Iterable[int]) -> None:
-        """Value types of a source that are written."""
-        for number in numbers:
+    def add_types(self, source: str, types: Iterable[tuple[str, int]]) -> None:
+        """Value types of a source as they are written: line and number."""
+        for line, number in types:
             if number >= _FIRST_FOREIGN_TYPE:
-                (self.valkey_only if dialect.line == "valkey" else self.redis_only).add(source)
-            if number < _FIRST_FOREIGN_TYPE or dialect.line == "redis":
-                self.needed = max(self.needed, dialect.types[number].since_rdb)
+                (self.valkey_only if line == "valkey" else self.redis_only).add(source)
+            if number < _FIRST_FOREIGN_TYPE or line == "redis":
+                self.needed = max(self.needed, REDIS_TYPES[number].since_rdb)
 
     def add_flags(self, source: str, flags: int) -> None:
         """Flags of rows that are written, or-ed."""
@@ -60,7 +61,8 @@ class Content:
                 "no file can hold both: "
                 f"{', '.join(sorted(self.redis_only))} has value types that only Redis 7.4 and later knows,"
                 f" {', '.join(sorted(self.valkey_only))} has types that only Valkey 9 knows",
-                remedy="merge them into two files, or leave those types out with --type",
+                remedy="name what is to load the file with --target, so that values are re-encoded for it;"
+                " or merge them into two files, or leave those types out with --type",
             )
         if self.valkey_only:
             return Dialect("valkey", 80)

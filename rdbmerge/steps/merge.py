@@ -17,15 +17,17 @@ from pathlib import Path
 
 from rdbmerge import __version__
 from rdbmerge.errors import DiskError
-from rdbmerge.merge.writer import output_exists, write_plan
-from rdbmerge.plan.model import Conflict, Plan, Rules
-from rdbmerge.plan.planner import make_plan
+from rdbmerge.merge.writer import Output, output_exists, write_plans
+from rdbmerge.plan.model import Model, Plan, Rules
+from rdbmerge.plan.planner import Notes, make_plans
+from rdbmerge.plan.sharding import Slots, slots_text
 from rdbmerge.snapshot.index import Index
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.manifest import Manifest, Merged, manifest_path, write_manifest
 from rdbmerge.snapshot.segment import Segment, open_segments
 
 CONFLICTS_SUFFIX = ".conflicts.jsonl"
+REJECTED_SUFFIX = ".rejected.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,16 @@ Progress = Callable[[MergeProgress], None]
 
 @dataclass(frozen=True, slots=True)
 class PlannedMerge:
-    """A plan together with the open segments it was made of."""
+    """Plans, one a file that will be, together with the open segments they were made of."""
 
-    plan: Plan
+    plans: Sequence[Plan]
     segments: Sequence[Segment]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of a merge into one file."""
+        (plan,) = self.plans
+        return plan
 
 
 class _Meter:
@@ -70,20 +78,26 @@ def planned_merge(
     *,
     now_ms: int,
     jobs: int,
+    shards: Sequence[Slots] | None = None,
     conflicts_to: Path | None = None,
+    rejected_to: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[PlannedMerge]:
     """Scan `sources` (RDB files, in order of precedence) and decide their merge; the segments stay open inside.
 
-    `conflicts_to` gets one JSON line for every entry in conflict, also when the conflicts make the plan fail.
+    Args:
+        shards: the slots of each shard of a cluster: one plan for each; None: one plan for one file.
+        conflicts_to: gets one JSON line for every entry in conflict, also when the conflicts make the plan fail.
+        rejected_to: the same for everything that the target cannot hold.
 
-    Raises what `read_index` and `make_plan` raise: bad files, conflicts, rules that cannot be.
+    Raises what `read_index` and `make_plans` raise: bad files, conflicts, rules that cannot be.
     """
     with open_segments(sources) as segments, ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         indexes = read_indexes(segments, pool, progress)
-        with _conflict_notes(conflicts_to) as note:
-            plan = make_plan(segments, indexes, rules, now_ms=now_ms, note=note, run=pool.map)
-        yield PlannedMerge(plan, segments)
+        with _notes(conflicts_to) as conflict, _notes(rejected_to) as rejection:
+            notes = Notes(conflict, rejection)
+            plans = make_plans(segments, indexes, rules, shards, now_ms=now_ms, notes=notes, run=pool.map)
+        yield PlannedMerge(plans, segments)
 
 
 def read_indexes(segments: Sequence[Segment], pool: ThreadPoolExecutor, progress: Progress | None) -> list[Index]:
@@ -95,7 +109,7 @@ def read_indexes(segments: Sequence[Segment], pool: ThreadPoolExecutor, progress
 
 
 @contextmanager
-def _conflict_notes(path: Path | None) -> Iterator[Callable[[Conflict], None] | None]:
+def _notes(path: Path | None) -> Iterator[Callable[[Model], None] | None]:
     """A file that comes into being with its first line; a stale one of an earlier merge goes."""
     if path is None:
         yield None
@@ -104,7 +118,7 @@ def _conflict_notes(path: Path | None) -> Iterator[Callable[[Conflict], None] | 
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             try:
-                yield lambda conflict: print(conflict.model_dump_json(), file=file)
+                yield lambda note: print(note.model_dump_json(), file=file)
             finally:
                 file.flush()
                 if partial.stat().st_size:
@@ -121,10 +135,23 @@ def conflicts_path(output: Path) -> Path:
     return output.with_name(output.name + CONFLICTS_SUFFIX)
 
 
-def refuse_existing(output: Path, force: bool) -> None:
-    """Raise UsageError before any work if the output is there already."""
-    if output.exists() and not force:
-        raise output_exists(output)
+def rejected_path(output: Path) -> Path:
+    """Where all that the target cannot hold is listed."""
+    return output.with_name(output.name + REJECTED_SUFFIX)
+
+
+def output_paths(output: Path, shards: Sequence[Slots] | None) -> list[Path]:
+    """The files of a merge: `output`, or, for `merged.rdb` and each shard, `merged.0-5460.rdb`."""
+    if shards is None:
+        return [output]
+    return [output.with_name(f"{output.stem}.{slots_text(slots)}{output.suffix}") for slots in shards]
+
+
+def refuse_existing(outputs: Sequence[Path], force: bool) -> None:
+    """Raise UsageError before any work if an output is there already."""
+    for output in outputs:
+        if output.exists() and not force:
+            raise output_exists(output)
 
 
 def write_merge(
@@ -135,20 +162,40 @@ def write_merge(
     force: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
-) -> Manifest:
-    """Write the merged file and its manifest. Raises what `write_plan` raises; then there is no output."""
-    plan = planned.plan
+) -> list[Manifest]:
+    """Write the merged files (`output_paths`) and their manifests.
+
+    Raises what `write_plans` raises; then there is no output.
+    """
+    plans = planned.plans
+    shards = None if plans[0].rules.slots is None else [plan.rules.slots or [] for plan in plans]
+    outputs = [Output(plan, path) for plan, path in zip(plans, output_paths(output, shards), strict=True)]
     for segment in planned.segments:
         segment.check_unchanged()
-    meter = _Meter("write", plan.output_bytes, progress)
+    meter = _Meter("write", sum(plan.output_bytes for plan in plans), progress)
     if force:
         # A file without a manifest is no harm; one beside another file than its own would be, if this is killed.
-        with contextlib.suppress(OSError):
-            manifest_path(output).unlink()
-    crc = write_plan(plan, planned.segments, output, jobs=jobs, force=force, progress=meter, stop=stop)
-    manifest = Manifest(
+        for one in outputs:
+            with contextlib.suppress(OSError):
+                manifest_path(one.path).unlink()
+    crcs = write_plans(outputs, planned.segments, jobs=jobs, force=force, progress=meter, stop=stop)
+    manifests = [_manifest(one, crc) for one, crc in zip(outputs, crcs, strict=True)]
+    for one, manifest in zip(outputs, manifests, strict=True):
+        try:
+            write_manifest(one.path, manifest)
+        except OSError as error:
+            raise DiskError(
+                f"{one.path} is whole, but its manifest cannot be written: {error.strerror}",
+                remedy="check the disk; the merged file can be used without it",
+            ) from error
+    return manifests
+
+
+def _manifest(output: Output, crc: int) -> Manifest:
+    plan = output.plan
+    return Manifest(
         rdbmerge_version=__version__,
-        file=output.name,
+        file=output.path.name,
         size_bytes=plan.output_bytes,
         crc64=f"{crc:016x}",
         magic=plan.magic,
@@ -158,11 +205,3 @@ def write_merge(
             plan_sha256=hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
         ),
     )
-    try:
-        write_manifest(output, manifest)
-    except OSError as error:
-        raise DiskError(
-            f"{output} is whole, but its manifest cannot be written: {error.strerror}",
-            remedy="check the disk; the merged file can be used without it",
-        ) from error
-    return manifest

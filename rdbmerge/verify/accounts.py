@@ -5,11 +5,13 @@ Works on counts and digests; where they do not agree, `pairing` finds out which 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rdbmerge.errors import UsageError
 from rdbmerge.format.digest import Digest
-from rdbmerge.plan.model import Plan, Policy, SourcePlan
+from rdbmerge.format.values import Logical
+from rdbmerge.plan.model import Plan, Policy, Rules, SourcePlan, Unsupported
+from rdbmerge.plan.profile import TargetProfile
 from rdbmerge.snapshot.index import IndexFacts
 from rdbmerge.units import escape_key
 from rdbmerge.verify.expectation import Line
@@ -54,9 +56,11 @@ def balance_checks(lines: Sequence[Line], targets: Sequence[TargetDbLine]) -> li
     """The ledger closes, and the counts of each db agree."""
     open_lines = [
         f"{line.origin.name} db {line.db}: {line.read:,} read, {line.expected:,} expected, {line.expired:,} expired,"
-        f" {line.filtered:,} filtered, {line.conflict_dropped:,} dropped by conflict"
+        f" {line.filtered:,} filtered, {line.conflict_dropped:,} dropped by conflict, {line.rejected:,} rejected,"
+        f" {line.elsewhere:,} elsewhere"
         for line in lines
-        if line.read != line.expected + line.expired + line.filtered + line.conflict_dropped
+        if line.read
+        != line.expected + line.expired + line.filtered + line.conflict_dropped + line.rejected + line.elsewhere
     ]
     wrong = [
         f"db {line.db}: {line.expected_keys:,} keys and {line.expected_expires:,} expiries expected,"
@@ -69,7 +73,8 @@ def balance_checks(lines: Sequence[Line], targets: Sequence[TargetDbLine]) -> li
         Check(
             name="ledger",
             ok=not open_lines,
-            proves="every entry of every source is accounted for: expected, expired, filtered or dropped by conflict",
+            proves="every entry of every source is accounted for: expected here or in another shard, expired, filtered,"
+            " dropped by conflict or rejected",
             does_not_prove="that the rules are the ones you meant",
             detail="; ".join(open_lines) or f"{read:,} read, {kept:,} expected in the merged file",
         ),
@@ -83,8 +88,9 @@ def balance_checks(lines: Sequence[Line], targets: Sequence[TargetDbLine]) -> li
     ]
 
 
-def contents_check(targets: Sequence[TargetDbLine]) -> Check:
-    """The digests of each db agree."""
+def contents_check(targets: Sequence[TargetDbLine], by_meaning: Collection[Logical]) -> Check:
+    """The digests of each db agree; values of the types in `by_meaning` count as what they mean."""
+    decoded = ", ".join(sorted(kind.name.lower() for kind in by_meaning))
     wrong = [line for line in targets if line.expected_digest != line.found_digest]
     return Check(
         name="contents",
@@ -92,8 +98,9 @@ def contents_check(targets: Sequence[TargetDbLine]) -> Check:
         proves=(
             "each db holds exactly the expected keys, with their types, value bytes, expiries (of keys and hash fields)"
             " and idle times or frequencies, up to a chance of about 2^-64 an entry"
+            + (f"; values of type {decoded} are decoded on both sides and mean the same" if decoded else "")
         ),
-        does_not_prove="that values decode on a server: their bytes are compared, not opened",
+        does_not_prove=f"that{' other' if decoded else ''} values decode: their bytes are compared, not opened",
         detail="; ".join(f"db {line.db}: {line.expected_digest} expected, {line.found_digest} found" for line in wrong)
         or ", ".join(f"db {line.db}: {line.found_digest}" for line in targets),
     )
@@ -105,7 +112,8 @@ def entry_check(paired: Paired) -> Check:
     return Check(
         name="entry by entry",
         ok=not paired.total,
-        proves="every entry was found again and compared with its source byte by byte, without relying on hashes",
+        proves="every entry was found again and compared with its source without relying on hashes: byte by byte where"
+        " the value is a copy, else decoded on both sides, value by value; every value of the merged file decodes",
         does_not_prove="that a server reads the values as their source did",
         detail=f"{paired.pairs:,} pairs; differences: {kinds or 'none'}",
     )
@@ -126,6 +134,19 @@ def conflicts_check(rivalries: Mapping[int, Rivalry], policy: Policy) -> Check:
         proves=f"keys that several sources hold were settled as asked ({policy}), by a grouping of our own",
         does_not_prove="that the winner is the value you want",
         detail=f"{count:,} keys in more than one source" + ("" if ok else f": {', '.join(examples[:5])}"),
+    )
+
+
+def unsupported_check(lines: Sequence[Line], rules: Rules, profile: TargetProfile) -> Check:
+    """Under the policy to fail the sources hold nothing that the target cannot."""
+    rejected, stripped = sum(line.rejected for line in lines), sum(line.stripped for line in lines)
+    policy = rules.on_unsupported
+    return Check(
+        name="unsupported",
+        ok=not rejected or policy is not Unsupported.FAIL,
+        proves=f"what {profile.name} cannot hold was dealt with as asked ({policy}), by a judgement of our own",
+        does_not_prove=f"that {profile.name} is what will load the file",
+        detail=f"{rejected:,} keys cannot be held" + (f", {stripped:,} were stripped" if stripped else ""),
     )
 
 
@@ -178,18 +199,21 @@ def _plan_runs(plan: Plan, lines: Sequence[Line]) -> list[str]:
     counted = {
         (line.origin.name, line.db): (
             line.target_db, line.read, line.expected, line.expected_expires, line.expired, line.filtered,
-            line.conflict_dropped,
+            line.conflict_dropped, line.rejected, line.elsewhere, line.stripped,
         )
         for line in lines
     }  # fmt: skip
     planned = {
         (source.name, run.db): (
             run.target_db, run.read, run.written, run.written_expires, run.expired, run.filtered, run.conflict_dropped,
+            run.rejected, run.elsewhere, run.stripped,
         )
         for source in plan.sources
         for run in source.runs
     }  # fmt: skip
-    words = "(target db, read, written, with expiry, expired, filtered, conflict-dropped)"
+    words = (
+        "(target db, read, written, with expiry, expired, filtered, conflict-dropped, rejected, elsewhere, stripped)"
+    )
     return [
         f"{name} db {db}: {planned.get((name, db))} planned, {counted.get((name, db))} counted {words}"
         for name, db in sorted(counted.keys() | planned.keys())

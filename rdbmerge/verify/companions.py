@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from rdbmerge.format.records import Function, ModuleAux
 from rdbmerge.format.strings import read_string
-from rdbmerge.plan.model import Policy
+from rdbmerge.plan.model import Policy, Rules, Unsupported
+from rdbmerge.plan.profile import TargetProfile
 from rdbmerge.verify.origin import Origin
 from rdbmerge.verify.report import Check
 from rdbmerge.verify.structure import Found
@@ -18,11 +19,20 @@ from rdbmerge.verify.structure import Found
 K = TypeVar("K")
 
 
-def companion_checks(found: Found, view: memoryview, origins: Sequence[Origin], policy: Policy) -> list[Check]:
-    """Libraries and module data of the merged file against those of the sources."""
-    libraries, quarrels = _settle(_libraries(origins), policy)
+def companion_checks(
+    found: Found, view: memoryview, origins: Sequence[Origin], rules: Rules, profile: TargetProfile | None
+) -> list[Check]:
+    """Libraries and module data of the merged file against those of the sources; none where the target knows none."""
+    policy = rules.on_conflict
+    held_libraries = _held(_libraries(origins), profile is None or profile.functions)
+    held_data = _held(_module_data(origins), profile is None or profile.modules)
+    libraries, quarrels = _settle(held_libraries, policy)
+    if rules.on_unsupported is Unsupported.FAIL and profile is not None:
+        quarrels += [f"{profile.name} has no functions"] * (len(held_libraries) < len(_libraries(origins)))
     there = {library.name: library.code for library in found.libraries}
-    module_data, module_quarrels = _settle(_module_data(origins), policy)
+    module_data, module_quarrels = _settle(held_data, policy)
+    if rules.on_unsupported is Unsupported.FAIL and profile is not None:
+        module_quarrels += [f"{profile.name} loads no modules"] * (len(held_data) < len(_module_data(origins)))
     data_there = {(data.module, data.before_keys): bytes(view[data.start : data.end]) for data in found.module_data}
     return [
         _compare(
@@ -36,6 +46,10 @@ def companion_checks(found: Found, view: memoryview, origins: Sequence[Origin], 
             "that a server has the module, or that the module understands keys of several sources with it",
         ),
     ]  # fmt: skip
+
+
+def _held(holders: dict[K, list[bytes]], can_be: bool) -> dict[K, list[bytes]]:
+    return holders if can_be else {}
 
 
 def _libraries(origins: Sequence[Origin]) -> dict[bytes, list[bytes]]:

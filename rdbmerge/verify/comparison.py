@@ -1,23 +1,29 @@
 """What differs between an entry of a source and the entry of the merged file that should be it.
 
-Compares bytes, not hashes. Values are never shown: only their sizes, and where they begin to differ.
+Compares bytes, not hashes; values that may be stored in another form are decoded on both sides and compared as what
+they mean (`meaning`). Values are never shown: only their sizes, and where they begin to differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rdbmerge.format import codes, fields
-from rdbmerge.format.digest import Reading, key_metadata, live_fields
+from rdbmerge.errors import FormatError
+from rdbmerge.format import codes
+from rdbmerge.format.decode import Values, item_failure
+from rdbmerge.format.digest import Reading, key_metadata
+from rdbmerge.format.logical import Value
+from rdbmerge.format.values import Logical, ValueType
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.units import escape_key, format_instant
 from rdbmerge.verify import entries
 from rdbmerge.verify.entries import Entries, shifted_all, spans_equal
 from rdbmerge.verify.expectation import Line
+from rdbmerge.verify.meaning import difference_of, expected_value
 from rdbmerge.verify.origin import EXPECTED, VERDICT_WORDS
 from rdbmerge.verify.report import Difference
 
@@ -38,7 +44,8 @@ class Comparison:
         self.merged = merged
         self.reading = reading
         self.lines = lines
-        self.field_types = reading.field_types() != 0
+        self.meanings = reading.meaning_table() != 0
+        self.values = Values(merged.view, merged.dialect, merged.templates, name=merged.name)
 
     def expected_key(self, entry: Entries) -> bytes:
         """The key an entry of a source should have in the merged file."""
@@ -90,49 +97,72 @@ class Comparison:
             self._compare_line(self.lines[place], expected[rows], found[rows], note)
 
     def _compare_line(self, line: Line, ours: Entries, theirs: Entries, note: Note) -> None:
-        types = line.origin.segment.dialect.types
-        other_type = ours["type"] != theirs["type"]
-        for row in np.flatnonzero(other_type).tolist():
-            texts = types[int(ours["type"][row])].name, self._type_name(theirs[row])
-            self._note(note, "type", line, theirs[row], *texts)
+        other_type = self._note_types(line, ours, theirs, note)
         wanted = shifted_all(ours["expire"], line.origin.times.ttl_offset_ms)
         for row in np.flatnonzero(wanted != theirs["expire"]).tolist():
             texts = _instant(int(wanted[row])), _instant(int(theirs["expire"][row]))
             self._note(note, "expiry", line, theirs[row], *texts)
-        other_hint = ((ours["flags"] ^ theirs["flags"]) & _HINTS) != 0
-        for row in np.flatnonzero(other_hint | (ours["hint"] != theirs["hint"])).tolist():
+        hints = _HINTS & ~self.reading.ignored_flags
+        other_hint = ((ours["flags"] ^ theirs["flags"]) & hints) != 0
+        other_hint |= (ours["hint"] != theirs["hint"]) & ((theirs["flags"] & hints) != 0)
+        for row in np.flatnonzero(other_hint).tolist():
             self._note(note, "hint", line, theirs[row], _hint(ours[row]), _hint(theirs[row]))
-        meta = ((ours["flags"] | theirs["flags"]) & codes.HAS_META) != 0
+        meta = ((ours["flags"] | theirs["flags"]) & (codes.HAS_META & ~self.reading.ignored_flags)) != 0
         for row in np.flatnonzero(meta).tolist():
             if _metadata(line.origin.segment.view, ours[row]) != _metadata(self.merged.view, theirs[row]):
                 self._note(note, "metadata", line, theirs[row], "the source's key metadata", "other key metadata")
-        by_field = self.field_types[theirs["type"]] & ~other_type
-        plain = np.flatnonzero(~by_field & ~other_type)
-        same = spans_equal(
-            line.origin.segment.view, ours["value"][plain], ours["end"][plain],
-            self.merged.view, theirs["value"][plain], theirs["end"][plain],
-        )  # fmt: skip
-        for row in plain[~same].tolist():
-            self._note(note, "value", line, theirs[row], *self._values(line, ours[row], theirs[row]))
-        for row in np.flatnonzero(by_field).tolist():
-            self._compare_fields(line, ours[row], theirs[row], note)
+        self._compare_values(line, ours[~other_type], theirs[~other_type], note)
 
-    def _compare_fields(self, line: Line, ours: Entries, theirs: Entries, note: Note) -> None:
+    def _note_types(self, line: Line, ours: Entries, theirs: Entries, note: Note) -> Mask:
+        """Note other types; where the form may change, only another logical type is one."""
+        types, found = line.origin.segment.dialect.types, self.merged.dialect.types
+        logical, found_logical = _logical_table(types), _logical_table(found)
+        other: Mask = logical[ours["type"]] != found_logical[theirs["type"]]
+        other |= (ours["type"] != theirs["type"]) & ~_changeable(types, self.reading)[ours["type"]]
+        for row in np.flatnonzero(other).tolist():
+            texts = types[int(ours["type"][row])].name, self._type_name(theirs[row])
+            self._note(note, "type", line, theirs[row], *texts)
+        return other
+
+    def _compare_values(self, line: Line, ours: Entries, theirs: Entries, note: Note) -> None:
+        by_meaning = self.meanings[theirs["type"]]
+        same = spans_equal(
+            line.origin.segment.view, ours["value"], ours["end"], self.merged.view, theirs["value"], theirs["end"]
+        )
+        for row in np.flatnonzero(~by_meaning & ~same).tolist():
+            self._note(note, "value", line, theirs[row], *self._values(line, ours[row], theirs[row]))
+        for row in np.flatnonzero(by_meaning).tolist():
+            self._compare_meaning(line, ours[row], theirs[row], note)
+        self._open(line, theirs[~by_meaning & same], note)
+
+    def _compare_meaning(self, line: Line, ours: Entries, theirs: Entries, note: Note) -> None:
         origin = line.origin
-        shape = origin.segment.dialect.types[int(ours["type"])].shape
-        held = fields.read_fields(origin.segment.view, shape, int(ours["value"]), int(ours["end"]))
-        wanted = sorted(live_fields(held, shape, origin.reading), key=lambda item: item[::-1])
-        held = fields.read_fields(self.merged.view, shape, int(theirs["value"]), int(theirs["end"]))
-        there = sorted(live_fields(held, shape, self.reading), key=lambda item: item[::-1])
-        if wanted == there:
+        values = Values(origin.segment.view, origin.segment.dialect, origin.segment.templates, name=origin.name)
+        wanted = expected_value(_value(values, ours), origin.reading)
+        try:
+            there = _value(self.values, theirs)
+        except FormatError as error:
+            self._note(note, "value", line, theirs, "a value that decodes", str(error))
             return
-        if [raw for _, raw in wanted] != [raw for _, raw in there]:
-            texts = f"{len(wanted):,} fields", f"{len(there):,} fields, not the same names and values"
-            self._note(note, "field", line, theirs, *texts)
-            return
-        wrong = [(a, b) for (a, _), (b, _) in zip(wanted, there, strict=True) if a != b]
-        first = f"{len(wrong):,} of {len(wanted):,} field expiries differ; first: "
-        self._note(note, "field", line, theirs, first + _instant(wrong[0][0]), _instant(wrong[0][1]))
+        difference = difference_of(wanted, expected_value(there, self.reading))
+        if difference is not None:
+            self._note(note, difference.kind, line, theirs, difference.expected, difference.found)
+
+    def _open(self, line: Line, theirs: Entries, note: Note) -> None:
+        """Decode values that are copies of a source's bytes: what damage the source had is found here."""
+        types = self.merged.dialect.types
+        meaning = self.reading.meaning(self.merged.view, self.merged.templates)
+        for entry in theirs:
+            number, start, end = int(entry["type"]), int(entry["value"]), int(entry["end"])
+            try:
+                if types[number].logical <= Logical.STREAM:
+                    meaning.of(number, start, end, 0)
+                    if meaning.has_failed():
+                        raise item_failure(meaning.get_reader())
+                else:
+                    self.values.value(number, start, end)
+            except FormatError as error:
+                self._note(note, "damaged", line, entry, "a value that decodes", str(error))
 
     def name_missing(self, missing: Entries, unexpected: Entries, note: Note) -> None:
         """Note expected entries that the merged file does not hold, and where it holds their keys instead."""
@@ -180,6 +210,19 @@ class Comparison:
 
     def _note(self, note: Note, kind: DifferenceKind, line: Line, entry: Entries, expected: str, found: str) -> None:
         note(_difference(kind, int(entry["db"]), self.found_key(entry), line.origin.name, expected, found))
+
+
+def _value(values: Values, entry: Entries) -> Value:
+    return values.value(int(entry["type"]), int(entry["value"]), int(entry["end"]))
+
+
+def _logical_table(types: Mapping[int, ValueType]) -> NDArray[np.int16]:
+    return np.array([int(types[number].logical) if number in types else -1 for number in range(256)], np.int16)
+
+
+def _changeable(types: Mapping[int, ValueType], reading: Reading) -> Mask:
+    """256 cells: the types whose form may be another in the merged file."""
+    return np.array([number in types and types[number].logical in reading.by_meaning for number in range(256)])
 
 
 def _difference(kind: DifferenceKind, db: int, key: bytes, source: str | None, expected: str, found: str) -> Difference:

@@ -1,4 +1,4 @@
-"""What should be in the merged file: the sources read under the rules, booked by source and db.
+"""What should be in the merged file, or in each shard's: the sources read under the rules, booked by source and db.
 
 Every entry of every source is judged again; the expected ones are digested as they must come out. Conflicts are found
 by `rivals` and taken out afterwards: digests subtract. Knows nothing of the merged file.
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from rdbmerge.errors import UsageError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.digest import Digest, digest_batch
+from rdbmerge.format.digest import Digest, sum_of
 from rdbmerge.snapshot.index import Chunk, Progress, index_path
-from rdbmerge.verify.origin import EXPECTED, EXPIRED, FILTERED, Origin
+from rdbmerge.verify.origin import ELSEWHERE, EXPECTED, EXPIRED, FILTERED, REJECTED, VERDICTS, Origin, Verdicts
+from rdbmerge.verify.shards import Shards
 from rdbmerge.verify.windows import Window, reading, walk_part
 
 # Larger chunks, which are rare, are read in the mapping.
@@ -31,18 +32,34 @@ Offsets = NDArray[np.int64]  # of entries in their source, ascending
 
 @dataclass(slots=True)
 class Line:
-    """One db of one source: what became of its entries, and the digest of those that are expected."""
+    """One db of one source as one merged file should see it: what became of its entries, the digest of the expected."""
 
     origin: Origin
     db: int
     target_db: int
+    shard: int = 0
+    shards: Shards = field(default_factory=lambda: Shards(None))
     read: int = 0
     expired: int = 0
     filtered: int = 0
     expected: int = 0
     conflict_dropped: int = 0
+    rejected: int = 0
+    elsewhere: int = 0
+    stripped: int = 0
     expected_expires: int = 0
     digest: Digest = field(default_factory=Digest)
+
+    def verdicts(self, columns: Columns) -> Verdicts:
+        """What is said of each row of a batch in the mapped file; rows of other shards are elsewhere."""
+        view = self.origin.segment.view
+        verdicts = self.origin.verdicts(columns, view)
+        if self.shards.runs is not None:
+            verdicts[self.shards.numbers(view, columns) != self.shard] = ELSEWHERE
+        return verdicts
+
+
+_COUNTS = ("read", "expired", "filtered", "expected", "rejected", "elsewhere", "stripped", "expected_expires")
 
 
 class SourceReader:
@@ -68,18 +85,19 @@ class SourceReader:
         window: Window = self._local.window
         return window
 
-    def read(self, origins: Sequence[Origin]) -> list[Line]:
-        """One line a source and db, in the order of precedence. Conflicts are not yet taken out."""
-        tasks = [(origin, chunk) for origin in origins for chunk in origin.index.facts.chunks]
-        lines: dict[tuple[int, int], Line] = {}
-        for origin, chunk in tasks:
-            line = Line(origin, chunk.db, origin.target_of(chunk.db))
-            lines.setdefault((origin.number, chunk.db), line)
+    def read(self, origins: Sequence[Origin], shards: Shards) -> list[list[Line]]:
+        """For each merged file one line a source and db, in the order of precedence; conflicts not yet taken out."""
+        tasks = [(origin, chunk, shards) for origin in origins for chunk in origin.index.facts.chunks]
+        lines: dict[tuple[int, int], list[Line]] = {}
+        for origin, chunk, _ in tasks:
+            if (origin.number, chunk.db) not in lines:
+                lines[origin.number, chunk.db] = _lines(origin, chunk.db, shards)
         with ExitStack() as files, ThreadPoolExecutor(self._jobs) as pool:
             self._files = {origin.number: files.enter_context(reading(origin.segment)) for origin in origins}
-            for (origin, chunk), part in zip(tasks, pool.map(self._chunk, tasks), strict=True):
-                _add(lines[origin.number, chunk.db], part)
-        return [lines[key] for key in sorted(lines)]
+            for (origin, chunk, _), parts in zip(tasks, pool.map(self._chunk, tasks), strict=True):
+                for line, part in zip(lines[origin.number, chunk.db], parts, strict=True):
+                    _add(line, part)
+        return [[lines[key][shard] for key in sorted(lines)] for shard in range(shards.count)]
 
     def subtract(self, line: Line, losers: Offsets) -> None:
         """Take the losers of conflicts (offsets of entries of that line) out of it."""
@@ -90,55 +108,62 @@ class SourceReader:
                 continue
             for batch in origin.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=self.columns()):
                 left_out = (~np.isin(batch.entry_start[: batch.rows], losers[first:last])).astype(np.uint8)
-                lost = digest_batch(origin.segment.view, batch, origin.reading, left_out, origin.field_types)
+                lost = origin.digester(origin.segment.view).digest(batch, left_out)
                 line.digest -= lost
                 line.expected -= lost.entries
                 line.expected_expires -= lost.expires
                 line.conflict_dropped += lost.entries
 
-    def _chunk(self, task: tuple[Origin, Chunk]) -> Line:
-        origin, chunk = task
-        part = Line(origin, chunk.db, 0)
-        if not origin.takes_db(chunk.db):
-            part.read = part.filtered = chunk.rows
+    def _chunk(self, task: tuple[Origin, Chunk, Shards]) -> list[Line]:
+        origin, chunk, shards = task
+        parts = _lines(origin, chunk.db, shards)
+        if shards.runs is None and not origin.takes_db(chunk.db):
+            parts[0].read = parts[0].filtered = chunk.rows
         else:
             segment, file, window = origin.segment, self._files[origin.number], self._window()
             with segment.naming_errors():
                 for view, batch in walk_part(segment, file, window, chunk.start, chunk.stop, chunk.db, self.columns()):
-                    self._batch(part, view, batch)
-        if part.read != chunk.rows:
+                    self._batch(parts, view, batch)
+        if parts[0].read != chunk.rows:
             raise UsageError(
                 f"{index_path(origin.segment.path)} does not belong to {origin.name}: {chunk.rows:,} entries announced"
-                f" from byte {chunk.start:,} on, {part.read:,} found",
+                f" from byte {chunk.start:,} on, {parts[0].read:,} found",
                 remedy="remove the index; it is made anew",
             )
         if self._progress:
             self._progress(chunk.stop - chunk.start)
-        return part
+        return parts
 
-    def _batch(self, part: Line, view: memoryview, batch: Columns) -> None:
-        origin = part.origin
+    def _batch(self, parts: Sequence[Line], view: memoryview, batch: Columns) -> None:
+        origin, shards = parts[0].origin, parts[0].shards
         verdicts = origin.verdicts(batch, view)
-        counts = np.bincount(verdicts, minlength=3)
-        part.read += batch.rows
-        part.expired += int(counts[EXPIRED])
-        part.filtered += int(counts[FILTERED])
-        part.expected += int(counts[EXPECTED])
-        if self._digests:
-            digest = digest_batch(view, batch, origin.reading, verdicts, origin.field_types)
-            part.digest += digest
-            part.expected_expires += digest.expires
-        else:
-            expiring = batch.expire_at_ms[: batch.rows] != codes.NO_EXPIRY
-            part.expected_expires += int(np.count_nonzero(expiring & (verdicts == EXPECTED)))
+        expected = verdicts == EXPECTED
+        _, lossy = origin.unheld(batch, view, expected)
+        numbers = shards.numbers(view, batch)
+        lanes = origin.digester(view).lanes(batch, verdicts) if self._digests else None
+        expiring = batch.expire_at_ms[: batch.rows] != codes.NO_EXPIRY
+        for part in parts:
+            mine = numbers == part.shard
+            counts = np.bincount(verdicts[mine], minlength=VERDICTS)
+            part.read += batch.rows
+            part.elsewhere += batch.rows - int(np.count_nonzero(mine))
+            part.expired += int(counts[EXPIRED])
+            part.filtered += int(counts[FILTERED])
+            part.rejected += int(counts[REJECTED])
+            part.expected += int(counts[EXPECTED])
+            part.stripped += int(np.count_nonzero(mine & lossy))
+            part.expected_expires += int(np.count_nonzero(mine & expected & expiring))
+            if lanes is not None:
+                part.digest += sum_of(batch, lanes, mine & expected)
+
+
+def _lines(origin: Origin, db: int, shards: Shards) -> list[Line]:
+    return [Line(origin, db, origin.target_of(db), shard, shards) for shard in range(shards.count)]
 
 
 def _add(line: Line, part: Line) -> None:
-    line.read += part.read
-    line.expired += part.expired
-    line.filtered += part.filtered
-    line.expected += part.expected
-    line.expected_expires += part.expected_expires
+    for name in _COUNTS:
+        setattr(line, name, getattr(line, name) + getattr(part, name))
     line.digest += part.digest
 
 

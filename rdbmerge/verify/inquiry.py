@@ -1,6 +1,7 @@
-"""One verification from the merged file and its origins to checks: the parts of this room in their order.
+"""One verification from the merged files and their origins to checks: the parts of this room in their order.
 
-Keeps the time spent on each. Knows nothing of plans' paths or of how a report is shown.
+Several merged files are the shards of a cluster; the sources are read once for all of them. Keeps the time spent on
+each part. Knows nothing of plans' paths or of how a report is shown.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from rdbmerge.snapshot.index import Progress
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.verify import accounts
 from rdbmerge.verify.companions import companion_checks
+from rdbmerge.verify.destination import Destination
 from rdbmerge.verify.expectation import Line, SourceReader, by_target, total
 from rdbmerge.verify.origin import Origin
 from rdbmerge.verify.pairing import Paired, Pairing
 from rdbmerge.verify.report import Check, Level, TargetDbLine
 from rdbmerge.verify.rivals import Rivalry, settle
+from rdbmerge.verify.shards import Runs, Shards
 from rdbmerge.verify.soundness import soundness
 from rdbmerge.verify.structure import Found, MergedReader
 
@@ -45,53 +48,80 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Inquiry:
-    """What is asked, and what was found out so far."""
+class Answer:
+    """What was found out about one merged file."""
 
     merged: Segment
-    origins: Sequence[Origin]
-    rules: Rules
+    slots: Runs | None
     plan: Plan | None
+    found: Found
+    lines: list[Line] = field(default_factory=list)
+    rivalries: dict[int, Rivalry] = field(default_factory=dict)
+    targets: list[TargetDbLine] = field(default_factory=list)
+    paired: Paired | None = None
+    checks: list[Check] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """What is asked. `merged`: one file, or one a shard, with its slots in `slots` and, if there is one, its plan."""
+
+    merged: Sequence[Segment]
+    slots: Sequence[Runs] | None
+    origins: Sequence[Origin]
+    destination: Destination
+    rules: Rules
+    plans: Sequence[Plan] | None
     level: Level
     jobs: int
     progress: Progress | None
     clock: Clock
-    found: Found = field(init=False)
-    lines: list[Line] = field(init=False)
-    rivalries: dict[int, Rivalry] = field(init=False)
-    targets: list[TargetDbLine] = field(init=False)
-    paired: Paired | None = None
 
     @property
     def digests(self) -> bool:
         """Whether contents are compared at all."""
         return self.level is not Level.COUNTS
 
-    def run(self) -> list[Check]:
-        """Read everything; the checks. Raises FormatError and its kinds."""
-        reading = Reading(dialect=self.merged.dialect, key_prefix=self.rules.key_prefix, as_it_stands=True)
+    def run(self) -> list[Answer]:
+        """Read everything; an answer for each merged file. Raises FormatError and its kinds."""
         progress = _one_at_a_time(self.progress) if self.progress else None
         reader = SourceReader(self.jobs, digests=self.digests, progress=progress)
-        merged = MergedReader(self.merged, reading, jobs=self.jobs, digests=self.digests, progress=progress)
+        readers, answers = [], []
         with self.clock("merged file"):
-            self.found = merged.read()
+            for number, segment in enumerate(self.merged):
+                digests, reading = self.digests, self._reading(segment)
+                readers.append(MergedReader(segment, reading, jobs=self.jobs, digests=digests, progress=progress))
+                slots = None if self.slots is None else self.slots[number]
+                plan = None if self.plans is None else self.plans[number]
+                answers.append(Answer(segment, slots, plan, readers[-1].read()))
         # Sorting keeps one processor busy, reading the others.
         with self.clock("sources"), ThreadPoolExecutor(1) as pool:
-            repeated_keys = pool.submit(merged.repeated_keys, self.found)
-            self.lines = reader.read(self.origins)
-            self.found.repeated_keys = repeated_keys.result()
-        with self.clock("conflicts"):
-            self.rivalries = self._settle(reader)
-        expected = {db: total(some) for db, some in by_target(self.lines).items()}
-        self.targets = accounts.target_lines(expected, self.found, digests=self.digests)
-        self._pair(reading, reader)
-        return self._checks()
+            repeated_keys = [
+                pool.submit(one.repeated_keys, answer.found) for one, answer in zip(readers, answers, strict=True)
+            ]
+            lines = reader.read(self.origins, Shards(self.slots, self.rules.key_prefix))
+            for answer, its_lines, repeated in zip(answers, lines, repeated_keys, strict=True):
+                answer.lines, answer.found.repeated_keys = its_lines, repeated.result()
+        for answer in answers:
+            self._compare(answer, reader)
+            answer.checks = self._checks(answer)
+        return answers
 
-    def _settle(self, reader: SourceReader) -> dict[int, Rivalry]:
+    def _reading(self, merged: Segment) -> Reading:
+        return self.destination.reading(merged.dialect, as_it_stands=True, key_prefix=self.rules.key_prefix)
+
+    def _compare(self, answer: Answer, reader: SourceReader) -> None:
+        with self.clock("conflicts"):
+            answer.rivalries = self._settle(answer, reader)
+        expected = {db: total(some) for db, some in by_target(answer.lines).items()}
+        answer.targets = accounts.target_lines(expected, answer.found, digests=self.digests)
+        self._pair(answer, reader)
+
+    def _settle(self, answer: Answer, reader: SourceReader) -> dict[int, Rivalry]:
         """Settle the conflicts of each db and take the losers out of the lines."""
         rivalries = {}
-        for db, some in by_target(self.lines).items():
-            if len(some) < 2 or (self.digests and _free_of_conflicts(db, some, self.found)):
+        for db, some in by_target(answer.lines).items():
+            if len(some) < 2 or (self.digests and _free_of_conflicts(db, some, answer.found)):
                 continue
             rivalry = settle(some, self.rules.on_conflict, reader, self.jobs)
             rivalries[db] = rivalry
@@ -101,30 +131,33 @@ class Inquiry:
                     reader.subtract(line, losers)
         return rivalries
 
-    def _pair(self, reading: Reading, reader: SourceReader) -> None:
+    def _pair(self, answer: Answer, reader: SourceReader) -> None:
         """All dbs, be it for one that is wrong: where an entry that is too many here belongs, the others know."""
-        dbs = [line.db for line in self.targets]
-        if self.level is not Level.FULL and not accounts.unequal_dbs(self.targets):
+        dbs = [line.db for line in answer.targets]
+        if self.level is not Level.FULL and not accounts.unequal_dbs(answer.targets):
             return
-        with self.clock("pairing"), self.merged.naming_errors():
+        merged, found = answer.merged, answer.found
+        with self.clock("pairing"), merged.naming_errors():
             pairing = Pairing(
-                self.merged, reading, self.found.parts, self.lines, self.rivalries, reader, dbs=dbs, jobs=self.jobs
-            )
-            self.paired = pairing.run(sum(self.found.dbs[db].keys for db in dbs if db in self.found.dbs))
+                merged, self._reading(merged), found.parts, answer.lines, answer.rivalries, reader, dbs=dbs,
+                jobs=self.jobs,
+            )  # fmt: skip
+            answer.paired = pairing.run(sum(found.dbs[db].keys for db in dbs if db in found.dbs))
 
-    def _checks(self) -> list[Check]:
-        policy = self.rules.on_conflict
-        checks = soundness(self.found, self.merged.size_bytes)
-        checks += accounts.balance_checks(self.lines, self.targets)
-        checks.append(accounts.conflicts_check(self.rivalries, policy))
-        checks += companion_checks(self.found, self.merged.view, self.origins, policy)
+    def _checks(self, answer: Answer) -> list[Check]:
+        rules, found, size_bytes = self.rules, answer.found, answer.merged.size_bytes
+        checks = soundness(found, size_bytes, self.destination.profile, sharded=answer.slots is not None)
+        checks += accounts.balance_checks(answer.lines, answer.targets)
+        checks.append(accounts.conflicts_check(answer.rivalries, rules.on_conflict))
+        if self.destination.profile is not None:
+            checks.append(accounts.unsupported_check(answer.lines, rules, self.destination.profile))
+        checks += companion_checks(found, answer.merged.view, self.origins, rules, self.destination.profile)
         if self.digests:
-            checks.append(accounts.contents_check(self.targets))
+            checks.append(accounts.contents_check(answer.targets, self.destination.by_meaning))
         if self.level is Level.FULL:
-            checks.append(accounts.entry_check(self.paired or Paired()))
-        if self.plan is not None:
-            size_bytes = self.merged.size_bytes
-            checks += accounts.plan_checks(self.plan, self.origins, self.lines, self.found, size_bytes)
+            checks.append(accounts.entry_check(answer.paired or Paired()))
+        if answer.plan is not None:
+            checks += accounts.plan_checks(answer.plan, self.origins, answer.lines, found, size_bytes)
         return checks
 
 

@@ -1,7 +1,8 @@
 """A source as verification sees it: its facts, its times, and what the rules say about each of its entries.
 
 Reads the meaning of the rules from their description alone (`plan.model`), so that a slip of the planner shows.
-Reasons in their order: not chosen (or an empty collection), else dead at the snapshot.
+Reasons in their order: of another shard, else not chosen (or an empty collection), else dead at the snapshot, else more
+than the target can hold.
 """
 
 from __future__ import annotations
@@ -13,16 +14,24 @@ from numpy.typing import NDArray
 
 from rdbmerge.format import codes, fields
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.digest import Reading
+from rdbmerge.format.decode import Values
+from rdbmerge.format.digest import Digester
 from rdbmerge.format.values import Logical
-from rdbmerge.plan.model import Rules
+from rdbmerge.plan.model import Rules, Unsupported
 from rdbmerge.snapshot.index import Index
 from rdbmerge.snapshot.manifest import SnapshotTimeFrom
 from rdbmerge.snapshot.segment import Segment
+from rdbmerge.verify.destination import Destination, Judge
 from rdbmerge.verify.globs import key_test
 
-EXPECTED, FILTERED, EXPIRED = 0, 1, 2
-VERDICT_WORDS = {FILTERED: "left out by the filters", EXPIRED: "dead when its snapshot was taken"}
+EXPECTED, FILTERED, EXPIRED, REJECTED, ELSEWHERE = 0, 1, 2, 4, 5
+VERDICTS = 6  # how many numbers there are
+VERDICT_WORDS = {
+    FILTERED: "left out by the filters",
+    EXPIRED: "dead when its snapshot was taken",
+    REJECTED: "more than the target can hold",
+    ELSEWHERE: "it belongs in another shard",
+}
 
 Verdicts = NDArray[np.uint8]
 
@@ -46,19 +55,22 @@ def offset_of(rules: Rules, snapshot_at_ms: int) -> int:
 class Origin:
     """One source under the rules. `number` is its place in the order of precedence."""
 
-    def __init__(self, number: int, segment: Segment, index: Index, rules: Rules, times: Times) -> None:
+    def __init__(
+        self, number: int, segment: Segment, index: Index, rules: Rules, times: Times, destination: Destination
+    ) -> None:
         self.number = number
         self.segment = segment
         self.index = index
         self.rules = rules
         self.times = times
         self.dead_before_ms = times.snapshot_at_ms if rules.drop_expired else None
-        self.reading = Reading(
-            dialect=segment.dialect,
-            ttl_offset_ms=times.ttl_offset_ms,
-            fields_dead_before_ms=self.dead_before_ms,
+        self.reading = destination.reading(
+            segment.dialect, ttl_offset_ms=times.ttl_offset_ms, dead_before_ms=self.dead_before_ms
         )
-        self.field_types = self.reading.field_types()
+        self.meanings = self.reading.meaning_table()
+        self._judge = Judge(destination, segment.dialect, self.dead_before_ms)
+        types = segment.dialect.types
+        self._expiring = np.array([number in types and types[number].holds_expiry for number in range(256)])
         self._include = [key_test(pattern) for pattern in rules.include_keys]
         self._exclude = [key_test(pattern) for pattern in rules.exclude_keys]
         self._wrong_type = self._types_not_chosen()
@@ -104,11 +116,24 @@ class Origin:
             for row in np.flatnonzero(out != FILTERED).tolist():
                 if not self._chosen(columns.key(view, row)):
                     out[row] = FILTERED
+        unfit, lossy = self.unheld(columns, view, out == EXPECTED)
+        if self.rules.on_unsupported is not Unsupported.STRIP:
+            unfit = unfit | lossy
+        out[unfit] = REJECTED
         return out
+
+    def unheld(self, columns: Columns, view: memoryview, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], ...]:
+        """Which of the wanted rows the target cannot hold at all, and which not whole."""
+        values = Values(view, self.segment.dialect, self.segment.templates)
+        return self._judge.judge(values, columns, wanted)
+
+    def digester(self, view: memoryview) -> Digester:
+        """What digests batches of this source in `view`."""
+        return Digester(view, self.reading, self.meanings, self.segment.templates)
 
     def _dead_by_fields(self, view: memoryview, columns: Columns, out: Verdicts, dead_before_ms: int) -> None:
         """A hash none of whose fields was alive is as dead as a key."""
-        for row in np.flatnonzero((self.field_types[columns.type[: columns.rows]] != 0) & (out == EXPECTED)).tolist():
+        for row in np.flatnonzero(self._expiring[columns.type[: columns.rows]] & (out == EXPECTED)).tolist():
             shape = self.segment.dialect.types[int(columns.type[row])].shape
             start, end = int(columns.value_start[row]), int(columns.end[row])
             for field in fields.read_fields(view, shape, start, end):

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from rdbmerge.format.digest import Reading, digest_batch
+from rdbmerge.format.digest import Reading, hash_keys_of
 from rdbmerge.snapshot.hashes import repeated
 from rdbmerge.snapshot.index import Chunk
 from rdbmerge.snapshot.segment import Segment
@@ -124,16 +124,16 @@ class Pairing:
             for batch in origin.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=self.reader.columns()):
                 rows = _within(batch.hash_keys(origin.segment.view), low, high)
                 picked = entries.pick(batch, rows, db=line.target_db, origin=place)
-                picked["verdict"] = origin.verdicts(batch)[rows]
+                picked["verdict"] = line.verdicts(batch)[rows]
                 picked["verdict"][(picked["verdict"] == EXPECTED) & np.isin(picked["entry"], losers)] = LOST
                 found.append(picked)
         return _join(found)
 
     def _of_merged(self, task: tuple[Part, np.uint64, np.uint64]) -> Entries:
         part, low, high = task
-        found, field_types = [], np.zeros(256, np.uint8)
+        found = []
         for batch in self.merged.walk_part(part.start, part.stop, part.db, columns=self.reader.columns()):
-            digest_batch(self.merged.view, batch, self.reading, np.ones(batch.rows, np.uint8), field_types)
+            hash_keys_of(self.merged.view, batch, self.reading)
             rows = _within(batch.key_hash[: batch.rows], low, high)
             found.append(entries.pick(batch, rows, db=part.db))
         return _join(found)

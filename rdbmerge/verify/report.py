@@ -10,9 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-REPORT_FORMAT = 1
+REPORT_FORMAT = 2
 SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
 
 
@@ -46,7 +46,7 @@ class Check(_Model):
     detail: str = Field("", description="What was found; for a failed check, what is wrong.")
 
 
-DifferenceKind = Literal["missing", "unexpected", "type", "value", "expiry", "hint", "metadata", "field"]
+DifferenceKind = Literal["missing", "unexpected", "type", "value", "expiry", "hint", "metadata", "field", "damaged"]
 
 
 class Difference(_Model):
@@ -68,6 +68,7 @@ class MergedFile(_Model):
     size_bytes: int
     magic: str
     crc64: str = Field(description="Hex; of all bytes before the footer, as computed here.")
+    slots: list[tuple[int, int]] | None = Field(None, description="Of a shard: runs of slots; null: all keys.")
 
 
 class SourceFile(_Model):
@@ -95,6 +96,9 @@ class AccountLine(_Model):
     expired: int
     filtered: int
     conflict_dropped: int
+    rejected: int = Field(description="The target cannot hold them.")
+    elsewhere: int = Field(description="They belong to other shards.")
+    stripped: int = Field(description="Of the expected: without a part that the target cannot hold.")
     found: int | None = Field(description="Of the expected, those in the merged file; null: not told apart.")
 
 
@@ -136,6 +140,37 @@ class VerifyReport(_Model):
         return [check for check in self.checks if check.ok is False]
 
 
+class BalanceLine(_Model):
+    """One source's db over all shards together."""
+
+    source: str
+    db: int
+    read: int
+    expected: int = Field(description="In all shards' files together.")
+    expired: int
+    filtered: int
+    conflict_dropped: int
+    rejected: int
+    stripped: int
+
+
+class ShardsReport(_Model):
+    """The verification of all shards of a cluster: a report each, and one balance."""
+
+    report_format: int = REPORT_FORMAT
+    rdbmerge_version: str
+    verdict: Literal["passed", "failed"]
+    balance: list[BalanceLine]
+    checks: list[Check] = Field(description="Over all shards together.")
+    shards: list[VerifyReport]
+
+    @property
+    def failed_checks(self) -> list[Check]:
+        """The checks over all shards that are not ok."""
+        return [check for check in self.checks if check.ok is False]
+
+
 def schema_text() -> str:
-    """The JSON schema of the report, as published."""
-    return json.dumps(VerifyReport.model_json_schema(mode="serialization"), indent=2) + "\n"
+    """The JSON schema of the report, as published: of one file, or of the shards of a cluster."""
+    either: TypeAdapter[VerifyReport | ShardsReport] = TypeAdapter(VerifyReport | ShardsReport)
+    return json.dumps(either.json_schema(mode="serialization"), indent=2) + "\n"

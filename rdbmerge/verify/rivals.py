@@ -87,7 +87,7 @@ def _collect(lines: Sequence[Line], suspects: Hashes, reader: SourceReader, jobs
                 rows = np.flatnonzero((hashes >= suspects[0]) & (hashes <= suspects[-1]))
                 rows = rows[suspects[np.searchsorted(suspects, hashes[rows])] == hashes[rows]]
                 if len(rows):
-                    rows = rows[origin.verdicts(batch)[rows] == EXPECTED]
+                    rows = rows[line.verdicts(batch)[rows] == EXPECTED]
                 found.append(entries.pick(batch, rows, db=line.target_db, origin=places[id(line)]))
         return np.concatenate(found) if found else entries.NONE
 

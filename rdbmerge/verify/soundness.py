@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from rdbmerge.format import codes
 from rdbmerge.format.dialects import Dialect
+from rdbmerge.plan.profile import TargetProfile
 from rdbmerge.verify.report import Check
 from rdbmerge.verify.structure import Found, show_keys
 from rdbmerge.verify.windows import ENTRIES
@@ -16,12 +17,13 @@ from rdbmerge.verify.windows import ENTRIES
 # What a merged file may say about itself; anything else was copied from a source and means something to servers.
 _ALLOWED_AUX = (b"redis-ver", b"valkey-ver", b"redis-bits", b"ctime")
 _LONG_LENGTH_BYTES = 1 << 32
+_FOREIGN = 22  # from here on type numbers differ between the lines
 _HINTS_SINCE, _MODULE_DATA_SINCE, _FUNCTIONS_SINCE, _META_SINCE, _LONG_SINCE = 9, 9, 10, 13, 8
 
 
-def soundness(found: Found, size_bytes: int) -> list[Check]:
-    """All checks of the file alone."""
-    return [
+def soundness(found: Found, size_bytes: int, profile: TargetProfile | None, *, sharded: bool) -> list[Check]:
+    """All checks of the file alone, and against what its target loads."""
+    checks = [
         _records(found),
         _checksum(found),
         _exact_end(found, size_bytes),
@@ -33,6 +35,48 @@ def soundness(found: Found, size_bytes: int) -> list[Check]:
         _entries(found),
         _version(found),
     ]
+    if profile is not None:
+        checks.append(_loadable(found, profile))
+    if sharded or (profile is not None and not profile.many_dbs):
+        checks.append(_one_db(found))
+    return checks
+
+
+def _loadable(found: Found, profile: TargetProfile) -> Check:
+    return _check(
+        "target",
+        list(_too_new_for(found, profile)),
+        f"{profile.name} accepts the version in the header, and knows every type and record",
+        "that the server has the memory, the `databases` and the modules",
+        f"{found.dialect} for {profile.name}",
+    )
+
+
+def _too_new_for(found: Found, profile: TargetProfile) -> Iterator[str]:
+    highest = profile.valkey_version if found.dialect.line == "valkey" else profile.redis_version
+    if found.dialect.version > highest:
+        yield f"{profile.name} refuses {found.dialect}"
+    for number in sorted({number for db in found.dbs.values() for number in db.types}):
+        if number not in profile.types or (number >= _FOREIGN and found.dialect.line != profile.line):
+            yield f"{profile.name} does not know type {number} ({found.dialect.types[number].name})"
+    if found.flags & (codes.HAS_IDLE | codes.HAS_FREQ) and not profile.hints:
+        yield f"{profile.name} does not know idle times or frequencies"
+    if found.flags & codes.HAS_META and not profile.key_metadata:
+        yield f"{profile.name} does not know key metadata"
+    if found.libraries and not profile.functions:
+        yield f"{profile.name} has no functions"
+    if found.module_data and not profile.modules:
+        yield f"{profile.name} loads no modules"
+
+
+def _one_db(found: Found) -> Check:
+    others = sorted(number for number, db in found.dbs.items() if number and db.keys)
+    return _check(
+        "one db",
+        [f"db {', '.join(map(str, others))} holds keys"] if others else [],
+        "all keys are in db 0, the only one that a cluster has",
+        "that the keys are those of its slots (see contents)",
+    )
 
 
 def _check(name: str, problems: list[str], proves: str, does_not_prove: str, detail: str = "") -> Check:

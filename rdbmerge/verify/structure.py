@@ -20,7 +20,7 @@ from rdbmerge.errors import ChecksumError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.dialects import Dialect
-from rdbmerge.format.digest import Digest, Reading, digest_batch
+from rdbmerge.format.digest import Digest, Digester, Reading, hash_keys_of
 from rdbmerge.format.records import Aux, End, Function, ModuleAux, ResizeDb
 from rdbmerge.format.scan import Record
 from rdbmerge.snapshot.hashes import HashCollector, repeated
@@ -112,7 +112,7 @@ class MergedReader:
     ) -> None:
         self._segment = segment
         self._reading = reading
-        self._field_types = reading.field_types()
+        self._meanings = reading.meaning_table()
         self._jobs = jobs
         self._digests = digests
         self._progress = progress
@@ -172,7 +172,7 @@ class MergedReader:
     def _digest(self, view: memoryview, columns: Columns) -> _Tally:
         try:
             left_out = (np.zeros if self._digests else np.ones)(columns.rows, np.uint8)
-            digest = digest_batch(view, columns, self._reading, left_out, self._field_types)
+            digest = Digester(view, self._reading, self._meanings, self._segment.templates).digest(columns, left_out)
             with self._lock:
                 self._hashes.add(columns.db, columns.key_hash[: columns.rows])
             return _Tally(columns, digest)
@@ -244,10 +244,10 @@ def _repeated_keys(
     """Keys that really occur twice among those whose hashes do."""
     seen: set[bytes] = set()
     twice: dict[bytes, int] = {}
-    columns, field_types = Columns(), reading.field_types()
+    columns = Columns()
     for part in parts:
         for batch in segment.walk_part(part.start, part.stop, part.db, columns=columns):
-            digest_batch(segment.view, batch, reading, np.ones(batch.rows, np.uint8), field_types)
+            hash_keys_of(segment.view, batch, reading)
             for row in np.flatnonzero(np.isin(batch.key_hash[: batch.rows], suspects)).tolist():
                 key = batch.key(segment.view, row)
                 if key in seen:

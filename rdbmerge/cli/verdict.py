@@ -1,0 +1,111 @@
+"""How the report of a verification is shown: ledger, contents, checks, differences, and the verdict last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rdbmerge.cli.output import heading_of, left_out_names, say, show_table, spent, talk, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rdbmerge.verify.report import Check, ShardsReport, VerifyReport
+
+
+def show_report(report: VerifyReport | ShardsReport) -> None:
+    """The report on one file, or on each shard and all of them together."""
+    from rdbmerge.verify.report import VerifyReport
+
+    if isinstance(report, VerifyReport):
+        _show_file(report)
+        return
+    for one in report.shards:
+        _show_file(one)
+        say()
+    _show_balance(report)
+    say()
+    _show_checks(report.checks)
+    say()
+    passed = sum(one.verdict == "passed" for one in report.shards)
+    say(f"{passed} of {len(report.shards)} shards passed; all together: {report.verdict.upper()}")
+
+
+def _show_file(report: VerifyReport) -> None:
+    _show_ledger(report)
+    say()
+    show_table(
+        (">Db", ">Keys expected", ">found", ">With expiry expected", ">found", "Contents"),
+        [
+            (
+                str(db.db),
+                f"{db.expected_keys:,}",
+                f"{db.found_keys:,}",
+                f"{db.expected_expires:,}",
+                f"{db.found_expires:,}",
+                _same(db.expected_digest, db.found_digest),
+            )
+            for db in report.dbs
+        ],
+        title="In the merged file",
+    )
+    say()
+    _show_checks(report.checks)
+    for warning in report.warnings:
+        warn(warning)
+    _show_differences(report)
+    say()
+    failed = ", ".join(check.name for check in report.failed_checks)
+    say(f"{report.merged.path}: {report.verdict.upper()}{f' ({failed})' if failed else ''}")
+    talk(f"Verified at level {report.level.value} in {spent(sum(report.durations_s.values()))}")
+
+
+def _same(expected: str | None, found: str | None) -> str:
+    return "not compared" if expected is None else "the same" if expected == found else "DIFFERENT"
+
+
+def _show_ledger(report: VerifyReport) -> None:
+    names = left_out_names(*report.ledger)
+    left_out = [name for name in names if name != "stripped"]
+    stripped = ["stripped"] if "stripped" in names else []
+    shown = ("read", *left_out, "expected", *stripped)
+    rows = []
+    for line in report.ledger:
+        moved = f"{line.db} -> {line.target_db}" if line.db != line.target_db else str(line.db)
+        counts = [f"{getattr(line, name):,}" for name in shown]
+        rows.append((line.source, moved, *counts, "-" if line.found is None else f"{line.found:,}"))
+    sums = [f"{sum(getattr(line, name) for line in report.ledger):,}" for name in shown]
+    found = [line.found for line in report.ledger if line.found is not None]
+    rows.append(("total", "", *sums, f"{sum(found):,}" if len(found) == len(report.ledger) else "-"))
+    of_them = [">Of them stripped"] if stripped else []
+    headings = ("Source", ">Db", ">Read", *map(heading_of, left_out), ">Expected", *of_them, ">Found")
+    show_table(headings, rows, total=True)
+
+
+def _show_balance(report: ShardsReport) -> None:
+    names = ("read", *[name for name in left_out_names(*report.balance) if name != "stripped"], "expected")
+    rows = [(line.source, str(line.db), *(f"{getattr(line, name):,}" for name in names)) for line in report.balance]
+    rows.append(("total", "", *(f"{sum(getattr(line, name) for line in report.balance):,}" for name in names)))
+    show_table(("Source", ">Db", *map(heading_of, names)), rows, title="All shards together", total=True)
+
+
+def _show_checks(checks: Sequence[Check]) -> None:
+    words = {True: "ok", False: "FAILED", None: "not asked"}
+    for check in checks:
+        say(
+            f"{words[check.ok]:<9} {check.name}: {check.detail}"
+            if check.detail
+            else f"{words[check.ok]:<9} {check.name}"
+        )
+        if check.ok:
+            say(f"{'':<9} proves {check.proves}")
+            say(f"{'':<9} not {check.does_not_prove}")
+
+
+def _show_differences(report: VerifyReport) -> None:
+    if not report.differences:
+        return
+    say()
+    rows = [(one.kind, str(one.db), one.key, one.source or "-", one.expected, one.found) for one in report.differences]
+    more = report.differences_total - len(rows)
+    title = f"Differences: {report.differences_total:,}{f', the first {len(rows):,} of them' if more else ''}"
+    show_table(("Kind", ">Db", "Key", "Source", "Expected", "Found"), rows, title=title)
