@@ -1,4 +1,4 @@
-"""What a merge of one bad file says, as text: the promise that fixtures/broken keeps."""
+"""What is said of one bad file, as text: the promise that fixtures/broken keeps."""
 
 from __future__ import annotations
 
@@ -8,12 +8,30 @@ from pathlib import Path
 
 from merging import planned
 
+import rdbmerge
 from rdbmerge.errors import RdbMergeError
 from rdbmerge.steps.merge import write_merge
 
 
 def told(path: Path) -> str:
-    """Error, remedy and exit code of merging a copy of the file, or the warnings of a merge that went well."""
+    """Error, remedy and exit code of merging a copy of the file, or the warnings of a merge that went well.
+
+    A file named inside_* is damaged where a merge does not look: its values are decoded instead.
+    """
+    return _decoding(path) if path.name.startswith("inside_") else _merging(path)
+
+
+def _decoding(path: Path) -> str:
+    try:
+        with rdbmerge.open(path) as file:
+            for entry in file:
+                entry.value()
+    except RdbMergeError as error:
+        return _failure(error)
+    return "exit 0\n"
+
+
+def _merging(path: Path) -> str:
     with tempfile.TemporaryDirectory() as name:
         source, output = Path(shutil.copy(path, name)), Path(name) / "out" / "merged.rdb"
         output.parent.mkdir()
@@ -24,8 +42,12 @@ def told(path: Path) -> str:
         except RdbMergeError as error:
             left = sorted(path.name for path in output.parent.iterdir())
             assert not left, f"{left} was left behind"
-            remedy = f"Try:   {error.remedy}\n" if error.remedy else ""
-            return f"Error: {error}\n{remedy}exit {error.exit_code}\n"
+            return _failure(error)
+
+
+def _failure(error: RdbMergeError) -> str:
+    remedy = f"Try:   {error.remedy}\n" if error.remedy else ""
+    return f"Error: {error}\n{remedy}exit {error.exit_code}\n"
 
 
 def text_beside(path: Path) -> Path:

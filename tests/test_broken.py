@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,15 @@ import pytest
 from broken import text_beside, told
 
 from rdbmerge import errors
+from rdbmerge.format import codes, findings
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "fixtures" / "broken"
 FILES = sorted(FOLDER.glob("*.rdb"))
+# What no file can bring about, with the reason.
+UNMET = {
+    codes.VALUE_GOES_ON: "a walk hands out whole values; only who brings ends of their own can be wrong about them"
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -38,6 +44,19 @@ def test_every_kind_of_failure_that_a_file_can_have_is_there() -> None:
     kinds = {errors.FormatError, *errors.FormatError.__subclasses__()}
     codes = {int(path.read_text().split()[-1]) for path in FOLDER.glob("*.error.txt")}
     assert codes == {kind.exit_code for kind in kinds}
+
+
+SENTENCES = [
+    *(pytest.param(text, id=f"{code}") for code, text in findings._FINDINGS.items() if code not in UNMET),
+    *(pytest.param(text, id=f"{code}-{n}") for code, texts in findings._BY_DETAIL.items() for n, text in texts.items()),
+]
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_every_finding_of_the_core_is_met_by_a_file(sentence: str) -> None:
+    shape = ".+".join(re.escape(piece) for piece in re.split(r"\{[^}]*\}", sentence))
+    met = [path for path in FOLDER.glob("*.error.txt") if re.search(f": {shape}$", path.read_text(), re.MULTILINE)]
+    assert met, f"no file of fixtures/broken is told: {sentence}"
 
 
 @pytest.mark.once
