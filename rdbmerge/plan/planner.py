@@ -195,7 +195,7 @@ def _plan_runs(
             file.content.add_size(its_numbers.largest_entry_bytes)
         if any(its_numbers.rejected or its_numbers.stripped for its_numbers in numbers):
             with_rejected.append(chunk)
-    note_keys(candidate, with_rejected, target_of, rejected)
+    note_keys(candidate, with_losers, with_rejected, target_of, rejected)
     return [[its_runs[db] for db in sorted(its_runs)] for its_runs in runs]
 
 

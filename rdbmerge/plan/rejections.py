@@ -16,7 +16,7 @@ from rdbmerge.format.columns import Columns
 from rdbmerge.plan.conflicts import Candidate
 from rdbmerge.plan.model import Rejection, Unsupported
 from rdbmerge.plan.profile import TargetProfile
-from rdbmerge.plan.selection import REJECTED
+from rdbmerge.plan.selection import REJECTED, Selection
 from rdbmerge.snapshot.index import Chunk
 from rdbmerge.units import escape_key
 
@@ -63,18 +63,29 @@ class Rejected:
         )
 
 
-def note_keys(candidate: Candidate, chunks: Sequence[Chunk], target_of: Callable[[int], int], found: Rejected) -> None:
-    """Note the keys of some chunks that the target cannot hold, or not whole. Raises FormatError for damaged values."""
+def note_keys(
+    candidate: Candidate,
+    selection: Selection,
+    chunks: Sequence[Chunk],
+    target_of: Callable[[int], int],
+    found: Rejected,
+) -> None:
+    """Note the keys of some chunks that the target cannot hold, or not whole. Raises FormatError for damaged values.
+
+    `selection` knows the losers of conflicts: they are not written, so nothing is stripped of them.
+    """
     columns = Columns()
     for chunk in chunks:
         for batch in candidate.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=columns):
             with candidate.segment.naming_errors():
-                for rejection in _of_batch(candidate, batch, target_of(batch.db), found.outcome):
+                for rejection in _of_batch(candidate, selection, batch, target_of(batch.db), found.outcome):
                     found.add(rejection)
 
 
-def _of_batch(candidate: Candidate, batch: Columns, target_db: int, outcome: Outcome) -> Iterator[Rejection]:
-    view, selection, fitting = candidate.segment.view, candidate.selection, candidate.selection.fitting
+def _of_batch(
+    candidate: Candidate, selection: Selection, batch: Columns, target_db: int, outcome: Outcome
+) -> Iterator[Rejection]:
+    view, fitting = candidate.segment.view, selection.fitting
     if fitting is None:
         return
     reasons = selection.reasons(view, batch)
