@@ -13,8 +13,8 @@ from rdbmerge.format import codes, streams
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.emit import Change, Loader, survey
 from rdbmerge.format.forms import KEEP, NONE
-from rdbmerge.format.streams import LEVELS, StreamTail
-from rdbmerge.format.values import Logical
+from rdbmerge.format.streams import LEVELS
+from rdbmerge.format.values import REDIS_TYPES, Logical
 from rdbmerge.plan.profile import TargetProfile
 
 FITS, LOSSY, UNFIT = 0, 1, 2
@@ -50,14 +50,18 @@ class Fitting:
                 for number in range(256)
             ]
         )
-        self._loses_parts = np.array([number in types and self._stream_loses(number) for number in range(256)])
+        self._stream_levels = {number: self._level_after(number) for number in types if self._may_lose_parts(number)}
+        self._loses_parts = np.array([number in self._stream_levels for number in range(256)])
 
-    def _stream_loses(self, number: int) -> bool:
+    def _may_lose_parts(self, number: int) -> bool:
         """Whether a stream in its new form may lose more than counters, which servers do without."""
         row, form = self.change.dialect.types[number], self.change.forms[number]
         if row.logical != Logical.STREAM or form in (KEEP, NONE):
             return False
         return LEVELS[row.shape] >= streams.PRODUCERS
+
+    def _level_after(self, number: int) -> int:
+        return LEVELS[REDIS_TYPES[self.change.forms[number]].shape]
 
     def fits_all(self, types: list[int], flags: int, largest_bytes: int) -> bool:
         """Whether nothing of a run of entries with these types, flags and largest entry can be at fault."""
@@ -82,8 +86,7 @@ class Fitting:
         if timed.any():
             verdicts[timed & (self._times(view, columns, timed) > 0)] = LOSSY
         for row in np.flatnonzero(wanted & self._loses_parts[types]).tolist():
-            tail = self._tail(view, columns, row)
-            if tail.nacked or tail.remembers_producers:
+            if any(self._lost_parts(view, columns, row)):
                 verdicts[row] = LOSSY
         verdicts[wanted & self._unfit[types]] = UNFIT
         if not self.profile.long_lengths:
@@ -96,10 +99,13 @@ class Fitting:
         survey(self.change.recoder(view), columns, wanted, sizes, timed)
         return timed
 
-    def _tail(self, view: memoryview, columns: Columns, row: int) -> StreamTail:
+    def _lost_parts(self, view: memoryview, columns: Columns, row: int) -> tuple[int, bool]:
+        """Of a stream: how many pending entries would get an owner, and whether its producers would be forgotten."""
         start, end = int(columns.value_start[row]), int(columns.end[row])
-        shape = self.change.dialect.types[int(columns.type[row])].shape
-        return streams.read_tail(view, shape, streams.nodes_end(view, start, end), end)
+        number = int(columns.type[row])
+        shape, level = self.change.dialect.types[number].shape, self._stream_levels[number]
+        tail = streams.read_tail(view, shape, streams.nodes_end(view, start, end), end)
+        return tail.nacked if level < streams.NACKS else 0, tail.remembers_producers and level < streams.PRODUCERS
 
     def why(self, view: memoryview, columns: Columns, row: int) -> str:
         """What the target cannot hold of a row that does not fit."""
@@ -116,9 +122,9 @@ class Fitting:
             reasons.append("metadata of modules at keys")
         if self._loses_times[number]:
             fields = int(self._times(view, columns, only)[row])
-            reasons.append(f"expiries of hash fields (of {fields:,} here)" if fields else "")
+            reasons += [f"expiries of hash fields ({fields:,} here)"] if fields else []
         if self._loses_parts[number]:
-            tail = self._tail(view, columns, row)
-            reasons.append(f"pending entries given back (of {tail.nacked:,} here)" if tail.nacked else "")
-            reasons.append("what producers of a stream sent before" if tail.remembers_producers else "")
-        return f"{name} has no {' nor '.join(reason for reason in reasons if reason)}"
+            nacked, forgets = self._lost_parts(view, columns, row)
+            reasons += [f"pending entries without an owner ({nacked:,} here)"] if nacked else []
+            reasons += ["memory of a stream's producers"] if forgets else []
+        return f"{name} has no {' and no '.join(reasons)}"
