@@ -13,6 +13,7 @@ import numpy as np
 from rdbmerge.errors import UnfitError
 from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
+from rdbmerge.format.strings import read_string
 from rdbmerge.plan.conflicts import Candidate
 from rdbmerge.plan.model import Rejection, Unsupported
 from rdbmerge.plan.profile import TargetProfile
@@ -113,7 +114,7 @@ def note_companions(candidates: Sequence[Candidate], profile: TargetProfile, fou
         name = candidate.segment.name
         if not profile.functions:
             for library in candidate.index.facts.libraries:
-                text = library.name
+                _, end = read_string(candidate.segment.view, library.offset + 1)
                 found.add(
                     Rejection(
                         kind="function library",
@@ -121,9 +122,9 @@ def note_companions(candidates: Sequence[Candidate], profile: TargetProfile, fou
                         why=f"{profile.name} has no functions",
                         source=name,
                         offset=library.offset,
-                        key=text,
-                        key_base64=text.encode(),
-                        size_bytes=0,
+                        key=library.name,
+                        key_base64=library.name.encode(),
+                        size_bytes=end - library.offset,
                     )
                 )
         if not profile.modules:
