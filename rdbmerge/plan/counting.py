@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from rdbmerge.format import codes, fields
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.emit import Change, Emission
-from rdbmerge.format.forms import KEEP, written_row
+from rdbmerge.format.forms import KEEP, NONE, written_row
+from rdbmerge.format.streams import COUNTERS, LEVELS
+from rdbmerge.format.values import REDIS_TYPES, Logical
 from rdbmerge.plan.selection import CONFLICT, EXPIRED, FILTERED, KEPT, REJECTED, Reasons, Selection
 from rdbmerge.plan.sharding import ELSEWHERE, Sharding, in_shard
 from rdbmerge.snapshot.index import Chunk
 from rdbmerge.snapshot.segment import Segment
 
 _GROWTH_OF_SECONDS_BYTES = 4
+_HINTS = codes.HAS_IDLE | codes.HAS_FREQ
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Counted:
     elsewhere: int = 0
     stripped: int = 0
     recoded: int = 0
+    hints_dropped: int = 0
+    counters_lost: int = 0
     empty: int = 0
     fields_expired: int = 0
     output_bytes: int = 0
@@ -106,11 +111,12 @@ def count_by_reading(task: Task) -> list[Counted]:
             reasons = task.selection.reasons(segment.view, batch)
             stripped = task.selection.stripped(segment.view, batch, reasons)
             emission = Emission(segment.view, batch, task.change)
+            dead = _dead_fields(task, batch, reasons)
             shards = sharding.shards_of(segment.view, batch)
             for shard, total in enumerate(totals):
                 mine = in_shard(reasons, shards, shard)
                 total.output_bytes += emission.measure(mine)
-                total.fields_expired += _dead_fields(task, batch, mine)
+                total.fields_expired += int(dead[mine == KEPT].sum())
                 _book(total, batch, mine, emission, stripped)
     return totals
 
@@ -131,7 +137,12 @@ def _book(total: Counted, batch: Columns, reasons: Reasons, emission: Emission, 
     if kept.any():
         change = emission.change
         total.flags |= int(np.bitwise_or.reduce(flags[kept])) & ~change.dropped_flags
-        total.types |= {_written_type(change, number) for number in np.unique(types[kept]).tolist()}
+        for number, rows in zip(
+            *(column.tolist() for column in np.unique(types[kept], return_counts=True)), strict=True
+        ):
+            total.types.add(_written_type(change, number))
+            total.counters_lost += rows * _loses_counters(change, number)
+        total.hints_dropped += int(np.count_nonzero(flags[kept] & change.dropped_flags & _HINTS))
         sizes = (batch.end[: batch.rows] - batch.entry_start[: batch.rows])[kept]
         total.largest_entry_bytes = max(total.largest_entry_bytes, int(sizes.max()))
 
@@ -142,16 +153,24 @@ def _written_type(change: Change, number: int) -> tuple[str, int]:
     return line, written_row(number, form, change.dialect, change.line)[0]
 
 
-def _dead_fields(task: Task, batch: Columns, reasons: Reasons) -> int:
-    """Dead fields of hashes that are written."""
+def _loses_counters(change: Change, number: int) -> bool:
+    """Whether a stream of this type is written in the first form, which holds no counters."""
+    row, form = change.dialect.types[number], change.forms[number]
+    if row.logical != Logical.STREAM or form in (KEEP, NONE):
+        return False
+    return LEVELS[REDIS_TYPES[form].shape] < COUNTERS <= LEVELS[row.shape]
+
+
+def _dead_fields(task: Task, batch: Columns, reasons: Reasons) -> NDArray[np.int64]:
+    """Of each row that is kept: how many of its fields are dead."""
+    dead = np.zeros(batch.rows, np.int64)
     dead_before_ms = task.change.fields_dead_before_ms
     if dead_before_ms is None:
-        return 0
+        return dead
     view, types = task.segment.view, task.change.dialect.types
     verdicts = task.change.judge(view).verdicts(batch)
-    dead = 0
     for row in np.flatnonzero((verdicts > codes.IN_PLACE) & (reasons == KEPT)):
         shape = types[int(batch.type[row])].shape
         held = fields.read_fields(view, shape, int(batch.value_start[row]), int(batch.end[row]))
-        dead += sum(item.expire_at_ms is not None and item.expire_at_ms < dead_before_ms for item in held)
+        dead[row] = sum(item.expire_at_ms is not None and item.expire_at_ms < dead_before_ms for item in held)
     return dead

@@ -99,6 +99,8 @@ class RunPlan(Model):
     elsewhere: int = Field(0, description="Entries of other shards.")
     stripped: int = Field(0, description="Of the written: without a part that the target cannot hold.")
     recoded: int = Field(0, description="Of the written: in another form than in the source.")
+    hints_dropped: int = Field(0, description="Of the written: without idle time or use counter.")
+    counters_lost: int = Field(0, description="Of the written: streams without their counters.")
     fields_expired: int = Field(0, description="Dead fields left out of hashes that were written.")
     empty: int = Field(0, description="Of the filtered: empty collections, which no server keeps.")
     chunks: list[ChunkPlan]

@@ -32,7 +32,7 @@ Map = Callable[[Callable[[Task], list[Counted]], Iterable[Task]], Iterator[list[
 
 _SUMMED = (
     "written", "written_expires", "expired", "filtered", "conflict_dropped", "rejected", "elsewhere", "stripped",
-    "recoded", "fields_expired",
+    "recoded", "hints_dropped", "counters_lost", "fields_expired", "empty",
 )  # fmt: skip
 
 
@@ -108,7 +108,9 @@ def make_plans(
         _plan(file, candidates, rules, None if slots is None else slots[shard], settled.count, profile, now_ms)
         for shard, file in enumerate(files)
     ]
+    warnings = warnings_of(plans, candidates, profile)
     for plan in plans:
+        plan.warnings = warnings
         plan.ledger().check()
     return plans
 
@@ -214,7 +216,6 @@ def _add(runs: dict[int, RunPlan], chunk: Chunk, target_db: int, numbers: Counte
     line.read += chunk.rows
     for name in _SUMMED:
         setattr(line, name, getattr(line, name) + getattr(numbers, name))
-    line.empty += numbers.empty
     line.chunks.append(
         ChunkPlan(
             start=chunk.start, stop=chunk.stop, rows=chunk.rows, written=numbers.written,
@@ -253,7 +254,6 @@ def _plan(
         raise AssertionError(f"{dialect} was planned for {profile.name}")
     plan.magic = str(dialect)
     plan.output_bytes = total_bytes(plan)
-    plan.warnings = warnings_of(plan, candidates, profile)
     return plan
 
 

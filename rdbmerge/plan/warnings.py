@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rdbmerge.format import codes, streams
-from rdbmerge.format.forms import KEEP, NONE
-from rdbmerge.format.streams import LEVELS
-from rdbmerge.format.values import REDIS_TYPES, Logical
 from rdbmerge.plan.conflicts import Candidate
 from rdbmerge.plan.model import Plan, SourcePlan
 from rdbmerge.plan.profile import TargetProfile
@@ -16,18 +12,18 @@ from rdbmerge.snapshot.manifest import read_manifest
 _MOST_DEFAULT_DBS = 16
 
 
-def warnings_of(plan: Plan, candidates: Sequence[Candidate], profile: TargetProfile | None) -> list[str]:
-    """All warnings, those about sources first."""
+def warnings_of(plans: Sequence[Plan], candidates: Sequence[Candidate], profile: TargetProfile | None) -> list[str]:
+    """All warnings about the files of one merge together, those about sources first."""
     warnings: list[str] = []
-    for candidate, source in zip(candidates, plan.sources, strict=True):
+    for number, candidate in enumerate(candidates):
         warnings += _of_file(candidate)
-        warnings += _of_what_is_left_out(source)
-        if profile is not None:
-            warnings += _of_what_is_dropped(candidate, profile)
+        warnings += _of_what_is_left_out([plan.sources[number] for plan in plans])
     if profile is not None:
+        warnings += _of_what_is_dropped(plans, profile)
         warnings += _of_companions(candidates, profile)
-    warnings += _of_target(plan, profile)
-    return warnings
+    for plan in plans:
+        warnings += _of_target(plan, profile)
+    return list(dict.fromkeys(warnings))
 
 
 def _of_file(candidate: Candidate) -> Iterator[str]:
@@ -43,31 +39,24 @@ def _of_file(candidate: Candidate) -> Iterator[str]:
         yield f"{name}: the source was written to during the pull ({manifest.pulled.evidence})"
 
 
-def _of_what_is_left_out(source: SourcePlan) -> Iterator[str]:
-    empty = sum(run.empty for run in source.runs)
+def _of_what_is_left_out(parts: Sequence[SourcePlan]) -> Iterator[str]:
+    """`parts`: what one source gives to each file."""
+    empty = sum(run.empty for part in parts for run in part.runs)
     if empty:
-        yield f"{source.name}: {empty:,} empty collections left out (booked as filtered); no server keeps them"
+        collections = f"{empty:,} empty collection{_s(empty)}"
+        yield f"{parts[0].name}: {collections} left out (booked as filtered); no server keeps them"
 
 
-def _of_what_is_dropped(candidate: Candidate, profile: TargetProfile) -> Iterator[str]:
+def _of_what_is_dropped(plans: Sequence[Plan], profile: TargetProfile) -> Iterator[str]:
     """What servers do without, and is dropped without asking (rdb-format.md 9)."""
-    name, facts = candidate.segment.name, candidate.index.facts
-    flags = 0
-    for chunk in facts.chunks:
-        flags |= chunk.flags
-    if flags & candidate.change.dropped_flags & (codes.HAS_IDLE | codes.HAS_FREQ):
-        yield f"{name}: idle times and use counters of keys are dropped, for {profile.name} cannot read them"
-    types, forms = candidate.segment.dialect.types, candidate.change.forms
-    poorer = 0
-    for db in facts.dbs:
-        for number, keys in db.types.items():
-            form = forms[number]
-            if types[number].logical == Logical.STREAM and form not in (KEEP, NONE):
-                poorer += keys * (LEVELS[REDIS_TYPES[form].shape] < streams.COUNTERS <= LEVELS[types[number].shape])
-    if poorer:
+    runs = [run for plan in plans for source in plan.sources for run in source.runs]
+    hints, streams = sum(run.hints_dropped for run in runs), sum(run.counters_lost for run in runs)
+    if hints:
+        yield f"{hints:,} key{_s(hints)} without idle time or use counter, which {profile.name} cannot read"
+    if streams:
         yield (
-            f"{name}: {poorer:,} streams lose their counters (entries added and read, highest deleted ID), which"
-            f" {profile.name} does not keep; the lag of groups is unknown there"
+            f"{streams:,} stream{_s(streams)} without counters (entries added and read, highest deleted ID), which"
+            f" {profile.name} does not keep: the lag of groups is unknown there"
         )
 
 
@@ -86,3 +75,7 @@ def _of_target(plan: Plan, profile: TargetProfile | None) -> Iterator[str]:
         yield f"db {highest} is used: the target needs `databases {highest + 1}` or more"
     if profile is not None and plan.magic.startswith("VALKEY") and not profile.measured:
         yield f"that {profile.name} reads {plan.magic} is inferred and not documented"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
