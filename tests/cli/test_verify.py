@@ -79,4 +79,4 @@ def test_a_plan_and_rules_do_not_go_together(folder: Path) -> None:
 def test_the_merged_file_comes_first(folder: Path) -> None:
     result = run("verify", "--against", "in", "out.rdb")
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: missing argument 'MERGED'\n")
+    assert result.stderr.startswith("Error: missing argument 'MERGED...'\n")

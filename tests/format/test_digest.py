@@ -11,7 +11,7 @@ from rows import emitted, only_batch
 
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.dialects import read_dialect
-from rdbmerge.format.digest import Digest, Reading, digest_batch
+from rdbmerge.format.digest import Digest, Digester, Reading
 from rdbmerge.format.emit import Change
 from rdbmerge.format.scan import Walk
 
@@ -25,11 +25,11 @@ META = b"\xf3\x01" + b"\0\0\0\1" + b"\x02\x07\x00"
 def of_file(data: bytes | memoryview, *, left_out: list[int] | None = None, **rules: object) -> Digest:
     view = memoryview(data)
     reading = Reading(dialect=read_dialect(bytes(view[:9])), **rules)  # type: ignore[arg-type]
-    total = Digest()
-    for batch in Walk(view, columns=Columns(50)):
+    walk, total = Walk(view, columns=Columns(50)), Digest()
+    digester = Digester(view, reading, reading.meaning_table(), walk.templates)
+    for batch in walk:
         if isinstance(batch, Columns):
-            reasons = np.array(left_out or [0] * batch.rows, np.uint8)
-            total += digest_batch(view, batch, reading, reasons, reading.field_types())
+            total += digester.digest(batch, np.array(left_out or [0] * batch.rows, np.uint8))
     return total
 
 

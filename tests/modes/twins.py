@@ -74,7 +74,7 @@ def story(room: dict[str, ModuleType], data: bytes, *, capacity: int = 5, change
     try:
         for item in walk:
             if isinstance(item, room["columns"].Columns):
-                said.append(_of_batch(room, view, item, walk.dialect, CHANGES if changes is None else changes))
+                said.append(_of_batch(room, walk, item, CHANGES if changes is None else changes))
             else:
                 said.append((type(item).__name__, dataclasses.astuple(item)))
     except FormatError as error:
@@ -84,8 +84,8 @@ def story(room: dict[str, ModuleType], data: bytes, *, capacity: int = 5, change
     return said
 
 
-def _of_batch(room: dict[str, ModuleType], view: memoryview, batch: Any, dialect: Any, changes: Any) -> list[Any]:
-    rows = batch.rows
+def _of_batch(room: dict[str, ModuleType], walk: Any, batch: Any, changes: Any) -> list[Any]:
+    view, dialect, templates, rows = walk.view, walk.dialect, walk.templates, batch.rows
     said: list[Any] = [(batch.db, rows), *(getattr(batch, name)[:rows].tolist() for name in COLUMNS)]
     said.append(attempt(lambda: batch.hash_keys(view).tolist()))
     for rules in changes:
@@ -93,7 +93,8 @@ def _of_batch(room: dict[str, ModuleType], view: memoryview, batch: Any, dialect
         reading = room["digest"].Reading(dialect=dialect, **rules)
         for left_out in (np.zeros(rows, np.uint8), (np.arange(rows) % 3 == 1).astype(np.uint8)):
             said.append(attempt(partial(_emitted, room, view, batch, left_out, change)))
-            digest = partial(room["digest"].digest_batch, view, batch, reading, left_out, reading.field_types())
+            digester = room["digest"].Digester(view, reading, reading.meaning_table(), templates)
+            digest = partial(digester.digest, batch, left_out)
             said.append(attempt(lambda digest=digest: dataclasses.astuple(digest())))
     return said
 

@@ -41,7 +41,10 @@ def test_a_plan_that_counts_as_we_do_passes(tmp_path: Path) -> None:
 
 
 def test_each_number_of_a_plan_is_compared(tmp_path: Path) -> None:
-    names = ("target_db", "read", "written", "written_expires", "expired", "filtered", "conflict_dropped")
+    names = (
+        "target_db", "read", "written", "written_expires", "expired", "filtered", "conflict_dropped", "rejected",
+        "elsewhere", "stripped",
+    )  # fmt: skip
     for name in names:
         plan = planned(tmp_path)
         run = plan.sources[0].runs[0]
