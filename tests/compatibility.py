@@ -3,8 +3,8 @@
 A pair of a fixture and a target is *proved by a server* when the fixture, re-encoded for the target, was loaded by a
 real server of that target and read back by commands as its truth says; *by decoding* when verify compared every value
 of the output with the fixture (level full), and the output decodes to the truth, for want of such a server. What the
-target cannot hold is refused by default; the proof is then that of `--on-unsupported strip`. The truths are changed here
-by what servers can do, not by profiles.
+target cannot hold is refused by default; the proof is then that of `--on-unsupported strip`. The truths are changed
+here by what servers can do, not by profiles.
 """
 
 from __future__ import annotations
@@ -223,8 +223,8 @@ true. A row is a file, a column a kind of target.
   read back by commands is as in the source.
 - {decoded} no such server was at hand: `verify --level full` decoded every value of the output and of the source and
   found them the same, and they are what the source's server answered.
-- Letters: what the target cannot hold. Such a file is **refused** by default; `--on-unsupported strip` keeps what can be
-  kept, and the proof is of that:
+- Letters: what the target cannot hold. Such a file is **refused** by default; `--on-unsupported strip` keeps what can
+  be kept, and the proof is of that:
 {letters}
 
 | column | targets | proved on |
