@@ -92,7 +92,7 @@ def make_plans(
     candidates, times = _candidates(segments, indexes, rules)
     sharding = Sharding(slots, rules.key_prefix)
     target_of = _targets(rules)
-    _refuse_dbs(candidates, target_of, profile, sharded=slots is not None)
+    _refuse_dbs(candidates, rules, profile, sharded=slots is not None)
     settled = settle(candidates, target_of, rules.on_conflict, notes.conflict)
     rejected = Rejected(rules.on_unsupported, notes.rejection)
     files = [_File() for _ in range(sharding.count)]
@@ -133,19 +133,24 @@ def _targets(rules: Rules) -> Callable[[int], int]:
     return lambda db: rules.db_map.get(db, db)
 
 
-def _refuse_dbs(
-    candidates: Sequence[Candidate], target_of: Callable[[int], int], profile: TargetProfile | None, *, sharded: bool
-) -> None:
+def _refuse_dbs(candidates: Sequence[Candidate], rules: Rules, profile: TargetProfile | None, *, sharded: bool) -> None:
     """A cluster has db 0 only, and so have some services."""
     if not sharded and (profile is None or profile.many_dbs):
         return
-    used = {db.db for one in candidates for db in one.index.facts.dbs if db.keys and one.selection.takes_db(db.db)}
-    wrong = sorted(db for db in used if target_of(db) != 0)
+    target_of = _targets(rules)
+    used = sorted(
+        {db.db for one in candidates for db in one.index.facts.dbs if db.keys and one.selection.takes_db(db.db)}
+    )
+    wrong = [db for db in used if target_of(db) != 0]
     if wrong:
         who = "a cluster" if profile is None or profile.many_dbs else profile.name
+        moves = ",".join(f"{db}:0" for db in used if db)
+        remedies = [f"bring all into it with --db-map {moves}" if moves else "leave db 0 out of --db-map"]
+        if len(wrong) < len(used):
+            remedies.append(f"leave out others with --db {','.join(str(db) for db in used if db not in wrong)}")
         raise UsageError(
-            f"{who} has db 0 only, and the sources use db {', '.join(map(str, wrong))} too",
-            remedy=f"move them with --db-map {','.join(f'{db}:0' for db in wrong)}, or leave them out with --db 0",
+            f"{who} has db 0 only, and keys of db {', '.join(map(str, wrong))} would be in another",
+            remedy=", or ".join(remedies),
         )
 
 
@@ -250,7 +255,7 @@ def _plan(
     if plan.module_data:
         file.content.add_module_data()
     dialect = file.content.dialect()
-    if profile is not None and dialect.version > max(profile.redis_version, profile.valkey_version):
+    if profile is not None and not profile.reads(dialect):
         raise AssertionError(f"{dialect} was planned for {profile.name}")
     plan.magic = str(dialect)
     plan.output_bytes = total_bytes(plan)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rdbmerge.errors import UsageError
-from rdbmerge.format.dialects import NEWEST_REDIS, VALKEY_VERSIONS
+from rdbmerge.format.dialects import NEWEST_REDIS, VALKEY_VERSIONS, Dialect
 from rdbmerge.format.values import COMMON_TYPES, REDIS_TYPES, VALKEY_TYPES
 
 Line = Literal["redis", "valkey"]
@@ -69,6 +69,10 @@ class TargetProfile:
     def key_metadata(self) -> bool:
         """Whether metadata of modules at keys is understood."""
         return self.line == "redis" and self.redis_version >= _KEY_META
+
+    def reads(self, dialect: Dialect) -> bool:
+        """Whether it takes files with this header."""
+        return dialect.version <= (self.valkey_version if dialect.line == "valkey" else self.redis_version)
 
     @property
     def accepts(self) -> str:
