@@ -18,6 +18,7 @@ from rdbmerge.format.core import key_slots, slot_of
 
 SLOTS = 16_384
 MOST_SHARDS = 500
+_LONGEST_TEXT = 60
 
 ELSEWHERE = 5  # a reason, beside those of `selection`: of another shard
 
@@ -75,15 +76,15 @@ def parse_slots(text: str) -> list[Slots]:
     Raises UsageError for what is no run of slots, for slots that two shards have, and for slots that none has: their
     keys would be in no file.
     """
-    shards = [[_run(part, text) for part in shard.split("+")] for shard in text.split(",")]
+    shards = [[_run(part) for part in shard.split("+")] for shard in text.split(",")]
     owners = np.zeros(SLOTS, np.int64)
     for first, last in (run for runs in shards for run in runs):
         owners[first : last + 1] += 1
     if (owners != 1).any():
         slot = int(np.flatnonzero(owners != 1)[0])
-        what = "two shards have" if owners[slot] else "no shard has"
+        what = "is given twice" if owners[slot] else "is given to no shard"
         raise UsageError(
-            f"{what} slot {slot} in {text!r}",
+            f"slot {slot} {what}",
             remedy=f"give every slot from 0 to {SLOTS - 1} to one shard, such as 0-5460,5461-10922,10923-16383",
         )
     if len(shards) > MOST_SHARDS:
@@ -91,13 +92,11 @@ def parse_slots(text: str) -> list[Slots]:
     return shards
 
 
-def _run(part: str, text: str) -> tuple[int, int]:
+def _run(part: str) -> tuple[int, int]:
     first, dash, last = part.strip().partition("-")
     ends = (first, last if dash else first)
     if not all(end.isascii() and end.isdigit() and len(end) <= 5 and int(end) < SLOTS for end in ends):
-        raise UsageError(
-            f"{part!r} is no run of slots in {text!r}", remedy=f"write it as 0-5460; slots are 0 to {SLOTS - 1}"
-        )
+        raise UsageError(f"{part!r} is no run of slots", remedy=f"write it as 0-5460; slots are 0 to {SLOTS - 1}")
     low, high = (int(end) for end in ends)
     if low > high:
         raise UsageError(f"the run of slots {part!r} ends before it begins", remedy="write the lower slot first")
@@ -105,5 +104,10 @@ def _run(part: str, text: str) -> tuple[int, int]:
 
 
 def slots_text(slots: Slots) -> str:
-    """`0-5460`, `0-100+200-300`: what `parse_slots` reads."""
-    return "+".join(f"{first}-{last}" if first != last else str(first) for first, last in slots)
+    """`0-5460`, `0-100+200-300`: a name of a shard that no other one has.
+
+    Of many runs the first and how many more there are: files are named so, and names have an end.
+    """
+    runs = [f"{first}-{last}" if first != last else str(first) for first, last in slots]
+    text = "+".join(runs)
+    return text if len(text) <= _LONGEST_TEXT else f"{runs[0]}+{len(runs) - 1}more"
