@@ -76,14 +76,16 @@ def write_plans(
         LedgerError: a part came out in another size than the plan says: a defect, nothing is left.
         StoppedError: `stop` was set.
     """
-    with ExitStack() as files:
-        fds = [files.enter_context(_partial_file(output.plan, output.path)) for output in outputs]
-        crcs = _write_parts(_Hand(outputs, segments, fds, progress, stop), jobs)
-        for output, fd, crc in zip(outputs, fds, crcs, strict=True):
-            _pwrite(fd, memoryview(write.checksum(crc)), output.plan.output_bytes - CHECKSUM_BYTES)
-            os.fsync(fd)
-        for output in outputs:
-            _publish(output.path, force)
+    try:
+        with ExitStack() as files:
+            fds = [files.enter_context(_partial_file(output)) for output in outputs]
+            crcs = _write_parts(_Hand(outputs, segments, fds, progress, stop), jobs)
+            for output, fd, crc in zip(outputs, fds, crcs, strict=True):
+                _pwrite(fd, memoryview(write.checksum(crc)), output.plan.output_bytes - CHECKSUM_BYTES)
+                os.fsync(fd)
+            _publish_all([output.path for output in outputs], force)
+    except OSError as error:
+        raise _disk_error(error, outputs) from error
     return crcs
 
 
@@ -93,17 +95,14 @@ def write_plan(plan: Plan, segments: Sequence[Segment], output: Path, **options:
 
 
 @contextmanager
-def _partial_file(plan: Plan, output: Path) -> Iterator[int]:
+def _partial_file(output: Output) -> Iterator[int]:
     """The partial file, 0600, locked and as large as the merged one will be; gone after any failure."""
-    partial = partial_path(output)
-    fd = _own_partial(partial, output)
+    partial = partial_path(output.path)
+    fd = _own_partial(partial, output.path)
     try:
         os.ftruncate(fd, 0)
-        try:
-            os.posix_fallocate(fd, 0, plan.output_bytes)
-            yield fd
-        except OSError as error:
-            raise _disk_error(error, plan, output) from error
+        os.posix_fallocate(fd, 0, output.plan.output_bytes)
+        yield fd
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
@@ -147,15 +146,18 @@ def _is_only_name(fd: int, partial: Path) -> bool:
     return False
 
 
-def _disk_error(error: OSError, plan: Plan, output: Path) -> DiskError:
+def _disk_error(error: OSError, outputs: Sequence[Output]) -> DiskError:
+    """What a disk refused, told when all partial files are gone: what is free now is what the next try will have."""
+    folder = outputs[0].path.parent
+    what = str(outputs[0].path) if len(outputs) == 1 else f"the {len(outputs):,} files"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        room = os.statvfs(output.parent)
+        room, needed_bytes = os.statvfs(folder), sum(output.plan.output_bytes for output in outputs)
         return DiskError(
-            f"no room for {output}: {format_bytes(plan.output_bytes)} needed,"
-            f" {format_bytes(room.f_bavail * room.f_frsize)} free in {output.parent}",
+            f"no room for {what}: {format_bytes(needed_bytes)} needed,"
+            f" {format_bytes(room.f_bavail * room.f_frsize)} free in {folder}",
             remedy="free space there or choose another place with -o; nothing was left behind",
         )
-    return DiskError(f"cannot write {output}: {error.strerror}", remedy=_remedy(error))
+    return DiskError(f"cannot write {what}: {error.strerror}", remedy=_remedy(error))
 
 
 def _remedy(error: OSError) -> str:
@@ -163,7 +165,24 @@ def _remedy(error: OSError) -> str:
         return "make the folder first"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "choose a folder you may write to with -o"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "allow more open files with `ulimit -n`; nothing was left behind"
     return "check the disk; nothing was left behind"
+
+
+def _publish_all(paths: Sequence[Path], force: bool) -> None:
+    """Give whole files their names. Where one cannot have its own, those that came before it lose theirs again: the
+    shards of one merge are there together or not at all. What `force` replaced cannot be brought back."""
+    published: list[Path] = []
+    try:
+        for path in paths:
+            _publish(path, force)
+            published.append(path)
+    except BaseException:
+        for path in () if force else published:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
 
 
 def _publish(output: Path, force: bool) -> None:
