@@ -18,7 +18,7 @@ from rdbmerge.units import format_bytes, format_duration_ms, format_instant
 if TYPE_CHECKING:
     from rdbmerge.plan.model import Plan, Rules
     from rdbmerge.plan.sharding import Slots
-    from rdbmerge.steps.merge_run import MergedFile, MergeReport
+    from rdbmerge.steps.merge_run import MergeReport
 
 
 def merge_and_show(
@@ -41,6 +41,8 @@ def merge_and_show(
     if output is None and not dry_run:
         raise UsageError("no output is named", remedy="give one with -o, or look at the plan with --dry-run")
     outputs = [] if output is None else output_paths(output, shards)
+    if not dry_run and shards is not None:
+        refuse_existing_files(output, force=True)  # only names are made of it: it may exist, but be no folder
     refuse_existing_files(*([] if dry_run else outputs), plan_file, report, force=force)
     files = _files(sources, outputs)
     with stoppable() as stop, bytes_progress(quiet) as progress:
@@ -76,6 +78,8 @@ def _files(sources: Sequence[Path], outputs: Sequence[Path]) -> list[Path]:
 
 def _take_plans(plans: Sequence[Plan], plan_file: Path | None) -> None:
     """Show and save them, before a byte is written."""
+    from rdbmerge.ledger import balanced
+
     texts = [plan.model_dump_json(indent=2) for plan in plans]
     write_json(plan_file, texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
     show_table(
@@ -92,38 +96,34 @@ def _take_plans(plans: Sequence[Plan], plan_file: Path | None) -> None:
             for source in plans[0].sources
         ],
     )
-    for plan in plans:
-        say()
-        if plan.rules.slots is not None:
-            _say_shard(plan)
-        show_ledger(plan.ledger())
     say()
-    _show_contents(plans)
-    for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
+    show_ledger(balanced([plan.ledger() for plan in plans]))
+    say()
+    if plans[0].rules.slots is None:
+        _show_dbs(plans[0])
+    else:
+        _show_shards(plans)
+    for warning in plans[0].warnings:
         warn(warning)
 
 
-def _say_shard(plan: Plan) -> None:
+def _show_dbs(plan: Plan) -> None:
+    rows = [(f"db {db.db}", f"{db.keys:,}", f"{db.expires:,}") for db in plan.dbs]
+    rows.append(("all", f"{plan.keys:,}", f"{sum(db.expires for db in plan.dbs):,}"))
+    show_table(("In the merged file", ">Keys", ">With expiry"), rows, total=True)
+
+
+def _show_shards(plans: Sequence[Plan]) -> None:
     from rdbmerge.plan.sharding import slots_text
 
-    say(f"Slots {slots_text(plan.rules.slots or [])}")
-
-
-def _show_contents(plans: Sequence[Plan]) -> None:
-    from rdbmerge.plan.sharding import slots_text
-
-    if len(plans) == 1:
-        rows = [(f"db {db.db}", f"{db.keys:,}", f"{db.expires:,}") for db in plans[0].dbs]
-        heading = "In the merged file"
-    else:
-        rows = [
-            (slots_text(plan.rules.slots or []), f"{plan.keys:,}", f"{sum(db.expires for db in plan.dbs):,}")
-            for plan in plans
-        ]
-        heading = "In the file of slots"
-    expires = sum(db.expires for plan in plans for db in plan.dbs)
-    rows.append(("all", f"{sum(plan.keys for plan in plans):,}", f"{expires:,}"))
-    show_table((heading, ">Keys", ">With expiry"), rows, total=True)
+    numbers = [(plan.keys, sum(db.expires for db in plan.dbs), plan.output_bytes) for plan in plans]
+    names = [*(slots_text(plan.rules.slots or []) for plan in plans), "all"]
+    keys, expires, sizes = ([*column, sum(column)] for column in zip(*numbers, strict=True))
+    rows = [
+        (name, f"{its_keys:,}", f"{its_expires:,}", format_bytes(size))
+        for name, its_keys, its_expires, size in zip(names, keys, expires, sizes, strict=True)
+    ]
+    show_table(("In the file of slots", ">Keys", ">With expiry", ">Size"), rows, total=True)
 
 
 def _show_end(report: MergeReport) -> None:
@@ -131,24 +131,22 @@ def _show_end(report: MergeReport) -> None:
     extra = [f"function libraries: {', '.join(report.libraries)}"] if report.libraries else []
     extra += [f"module data: {', '.join(report.modules)}"] if report.modules else []
     extra += [f"conflicts settled: {report.conflicts:,}"] if report.conflicts else []
-    extra += (
-        [f"re-encoded for {report.rules.target or 'the merged file'}: {report.recoded:,}"] if report.recoded else []
-    )
+    whom = report.rules.target or "the merged file"
+    extra += [f"values re-encoded for {whom}: {report.recoded:,}"] if report.recoded else []
     for line in extra:
         say(line)
+    if report.write_s is None:
+        what = "the merged file" if len(report.files) == 1 else f"the {len(report.files):,} files"
+        magic = f", {report.files[0].magic}" if len(report.files) == 1 else ""
+        size = f"{report.keys:,} keys, {format_bytes(report.output_bytes)}{magic}"
+        say(f"dry run: nothing was written; {what} would hold {size}")
     for file in report.files:
-        _show_file(file)
+        if file.manifest is not None:
+            size = f"{file.keys:,} keys, {format_bytes(file.output_bytes)}, {file.magic}"
+            say(f"{file.path}: {size}, CRC-64 {file.manifest.crc64}")
     if report.conflicts_file:
         talk(f"The conflicts are listed in {report.conflicts_file}")
     if report.rejected_file:
         talk(f"What {report.rules.target} cannot hold is listed in {report.rejected_file}")
     if report.write_s is not None:
         talk(f"Scanned and planned in {spent(report.plan_s)}, written in {spent(report.write_s)}")
-
-
-def _show_file(file: MergedFile) -> None:
-    size = f"{file.keys:,} keys, {format_bytes(file.output_bytes)}, {file.magic}"
-    if file.manifest is None:
-        say(f"dry run: nothing was written; the merged file would hold {size}")
-    else:
-        say(f"{file.path}: {size}, CRC-64 {file.manifest.crc64}")
