@@ -22,20 +22,21 @@ def targets() -> None:
 
     yes_no = {True: "yes", False: "-"}
     show_table(
-        ("Target", "What it is", "RDB versions", "Highest type", "Dbs", "Functions", "Modules", "Known by"),
+        ("Target", "RDB", "Streams", "Field TTLs", "Functions", "Modules", "Dbs", "Known by"),
         [
             (
                 profile.name,
-                profile.about,
                 profile.accepts,
-                profile.newest_type,
-                "many" if profile.many_dbs else "0 only",
+                yes_no[profile.streams],
+                yes_no[profile.field_expiries],
                 yes_no[profile.functions],
-                "if loaded" if profile.modules else "-",
+                yes_no[profile.modules],
+                "many" if profile.many_dbs else "one",
                 "measured" if profile.measured else "inferred",
             )
             for profile in PROFILES.values()
         ],
     )
     say()
-    say("measured: on a server of that version; inferred: from what is published about the service or version")
+    say("Modules: their values are loaded where the module is. Measured: on a server of that version;")
+    say("inferred: from what is published about the service or version.")

@@ -25,6 +25,8 @@ cdef class ItemReader:
     cdef Py_ssize_t pos
     cdef Py_ssize_t end
     cdef Py_ssize_t blob_at
+    cdef Py_ssize_t unpacked_at
+    cdef Py_ssize_t unpacked_size
     cdef long long base_ms
     cdef long long time
     cdef double score

@@ -95,6 +95,8 @@ class ItemReader:
         self.pos = 0
         self.end = 0
         self.blob_at = 0
+        self.unpacked_at = -1
+        self.unpacked_size = 0
         self.base_ms = 0
         self.time = _NO_EXPIRY
         self.score = 0.0
@@ -216,9 +218,16 @@ class ItemReader:
             return pos
         packed_at = self.cursor.skip_len(start + 1)
         packed_at = self.cursor.skip_len(packed_at)
+        if element is self.blob and start == self.unpacked_at:
+            element.set_bytes(element.room, 0, self.unpacked_size)
+            return pos
         code = element.unpack(p, packed_at, pos, self.cursor.value)
         if code != 0:
+            self.unpacked_at = -1
             return self.cursor.fail(code, start, self.cursor.value)
+        if element is self.blob:  # values are often read twice in a row: measured, then written
+            self.unpacked_at = start
+            self.unpacked_size = element.size
         return pos
 
     @cython.cfunc

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Literal
 
 from rdbmerge.errors import UsageError
@@ -20,8 +21,11 @@ _LONG_LENGTHS, _HINTS, _FUNCTIONS, _KEY_META, _MODULES = 8, 9, 10, 13, 8
 _OLDEST = 6  # what rdbmerge writes at least; see `versions`
 _TEMPLATES = {number for number, row in REDIS_TYPES.items() if row.name.startswith("hash_template")}
 _HASH_2 = 22  # Valkey's
+_FIELDS_WITH_TIMES = {"redis": 24, "valkey": _HASH_2}
+_STREAM = 15
 _NEWEST_OF_BOTH = 11  # the highest version that both lines write and read
 _MODULE = 7
+_SUGGESTED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,6 @@ class TargetProfile:
     """What one kind of target can load."""
 
     name: str
-    about: str
     line: Line
     redis_version: int  # the highest version under the magic REDIS
     valkey_version: int = 0  # under the magic VALKEY; 0: none
@@ -49,11 +52,14 @@ class TargetProfile:
         return frozenset(known if self.modules else known - {_MODULE})
 
     @property
-    def newest_type(self) -> str:
-        """The value type with the highest number that it loads, by name."""
-        rows = VALKEY_TYPES if self.line == "valkey" else REDIS_TYPES
-        number = max(self.types)
-        return f"{number} {rows[number].name}"
+    def streams(self) -> bool:
+        """Whether there are streams."""
+        return _STREAM in self.types
+
+    @property
+    def field_expiries(self) -> bool:
+        """Whether fields of hashes can expire."""
+        return _FIELDS_WITH_TIMES[self.line] in self.types
 
     @property
     def long_lengths(self) -> bool:
@@ -83,7 +89,6 @@ class TargetProfile:
 def _server(line: Line, version: str, rdb: int, *, measured: bool = True) -> TargetProfile:
     return TargetProfile(
         name=f"{line}-{version}",
-        about=f"{line.capitalize()} {version}",
         line=line,
         redis_version=min(rdb, _NEWEST_OF_BOTH) if line == "valkey" else rdb,
         valkey_version=rdb if rdb in VALKEY_VERSIONS else 0,
@@ -95,8 +100,7 @@ def _server(line: Line, version: str, rdb: int, *, measured: bool = True) -> Tar
 
 def _managed(base: TargetProfile, service: str, *, many_dbs: bool = True) -> TargetProfile:
     """A managed service that runs an engine like `base`; no modules can be loaded there."""
-    about = f"{'ElastiCache' if service == 'elasticache' else 'MemoryDB'}, {base.about}"
-    return replace(base, name=f"{service}-{base.name}", about=about, many_dbs=many_dbs, modules=False, measured=False)
+    return replace(base, name=f"{service}-{base.name}", many_dbs=many_dbs, modules=False, measured=False)
 
 
 _REDIS = (
@@ -106,7 +110,7 @@ _REDIS = (
 _ONLY_READ_ABOUT = {"8.4", "8.10"}
 _VALKEY = (("7.2", 11), ("8.0", 11), ("8.1", 11), ("9.0", 80), ("9.1", 80))
 # AWS has versions of its own: Redis 7.1 is built on 7.0, Valkey 8.2 on 8.1.
-_ELASTICACHE_REDIS = (("5.0", 9), ("6.0", 9), ("6.2", 9), ("7.0", 10), ("7.1", 10))
+_ELASTICACHE_REDIS = (("4.0", 8), ("5.0", 9), ("6.0", 9), ("6.2", 9), ("7.0", 10), ("7.1", 10))
 _ELASTICACHE_VALKEY = (("7.2", 11), ("8.0", 11), ("8.1", 11), ("8.2", 11), ("9.0", 80), ("9.1", 80))
 _MEMORYDB = (
     ("redis", "6.2", 9),
@@ -125,7 +129,7 @@ def _profiles() -> list[TargetProfile]:
     # Serverless takes files of Redis 5.0 to 7.1 and of Valkey 7.2 on: what both engines read.
     oldest = replace(_server("redis", "7.0", 10), functions=False)
     serverless = _managed(oldest, "elasticache", many_dbs=False)
-    rows.append(replace(serverless, name="elasticache-serverless", about="ElastiCache Serverless, either engine"))
+    rows.append(replace(serverless, name="elasticache-serverless"))
     rows += [_managed(_server(line, version, rdb), "memorydb", many_dbs=False) for line, version, rdb in _MEMORYDB]  # type: ignore[arg-type]
     return rows
 
@@ -155,9 +159,9 @@ def find_profile(name: str) -> TargetProfile:
 
 def _reader_of(version: int) -> TargetProfile:
     if version in VALKEY_VERSIONS:
-        return replace(_server("valkey", "", version), name=f"rdb-{version}", about=f"readers of VALKEY{version:03}")
+        return replace(_server("valkey", "", version), name=f"rdb-{version}")
     if _OLDEST <= version <= NEWEST_REDIS:
-        return replace(_server("redis", "", version), name=f"rdb-{version}", about=f"readers of RDB {version}")
+        return replace(_server("redis", "", version), name=f"rdb-{version}")
     raise UsageError(
         f"rdb-{version} is no version that is written",
         remedy=f"give rdb-{_OLDEST} to rdb-{NEWEST_REDIS}, or rdb-{VALKEY_VERSIONS[0]};"
@@ -166,6 +170,7 @@ def _reader_of(version: int) -> TargetProfile:
 
 
 def _suggestion(text: str) -> str:
-    near = [key for key in PROFILES if key.startswith(text.split("-")[0])] if text else []
-    names = ", ".join(near) if near else "redis-6.2, valkey-8.1, elasticache-redis-7.1, rdb-9, ..."
-    return f"give one of {names}; `rdbmerge targets` lists all"
+    begun = [name for name in PROFILES if text and name.startswith(text)]
+    names = begun[:_SUGGESTED] or get_close_matches(text, PROFILES, _SUGGESTED)
+    some = ", ".join(names) if names else "redis-6.2, valkey-8.1, elasticache-redis-7.1, rdb-9, ..."
+    return f"give one of {some}; `rdbmerge targets` lists all"
