@@ -10,9 +10,10 @@ from merging import opened
 from rdbbytes import entry, expiry, expiry_seconds, idle, length, rdb, record, select, string
 
 from rdbmerge.format.emit import Change
-from rdbmerge.plan.counting import Task, count_by_reading, count_from_index, is_plain
+from rdbmerge.plan.counting import Task, count, count_by_reading, count_from_index, is_plain
 from rdbmerge.plan.model import KeyPattern, Rules
 from rdbmerge.plan.selection import Selection
+from rdbmerge.plan.sharding import Sharding, Slots, even_slots
 
 PLAIN = [
     entry(b"a", expire_at_ms=5_000),
@@ -21,7 +22,9 @@ PLAIN = [
 ]
 
 
-def tasks(folder: Path, records: list[bytes], losers: list[int], **rules: Any) -> list[Task]:
+def tasks(
+    folder: Path, records: list[bytes], losers: list[int], slots: list[Slots] | None = None, **rules: Any
+) -> list[Task]:
     with opened(folder, rdb(12, select(0), *records)) as merge:
         segment, facts = merge.segments[0], merge.indexes[0].facts
         chosen = Rules(**{"snapshot_at_ms": 0, **rules})
@@ -30,10 +33,10 @@ def tasks(folder: Path, records: list[bytes], losers: list[int], **rules: Any) -
             dialect=segment.dialect, ttl_offset_ms=chosen.ttl_offset_ms, key_prefix=chosen.key_prefix,
             fields_dead_before_ms=selection.dead_before_ms,
         )  # fmt: skip
-        made = [Task(segment, selection, change, chunk) for chunk in facts.chunks]
+        made = [Task(segment, selection, change, Sharding(slots), chunk) for chunk in facts.chunks]
         for task in made:
             if is_plain(task):
-                assert count_from_index(task.chunk) == count_by_reading(task)
+                assert [count_from_index(task)] == count_by_reading(task) == count(task)
         return made
 
 

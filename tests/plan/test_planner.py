@@ -115,7 +115,7 @@ def test_the_numbers_of_a_small_merge_by_hand(tmp_path: Path) -> None:
     assert (plan.magic, plan.conflicts, plan.keys) == ("REDIS0012", 1, 7)
     assert plan.sources[0].snapshot_at_ms == SNAPSHOT_S * 1_000
     assert plan.sources[0].ttl_offset_ms == HOUR
-    assert plan.warnings == ["a.rdb: 1 empty collections left out (booked as filtered); no server keeps them"]
+    assert plan.warnings == ["a.rdb: 1 empty collection left out (booked as filtered); no server keeps them"]
 
 
 def test_a_freeze_gives_each_source_the_offset_of_its_own_snapshot(tmp_path: Path) -> None:

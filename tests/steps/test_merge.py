@@ -121,9 +121,9 @@ def test_progress_goes_from_nothing_to_all_in_both_phases(tmp_path: Path) -> Non
 def test_an_output_that_exists_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "out.rdb").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"out\.rdb exists"):
-        refuse_existing(tmp_path / "out.rdb", force=False)
-    refuse_existing(tmp_path / "out.rdb", force=True)
-    refuse_existing(tmp_path / "other.rdb", force=False)
+        refuse_existing([tmp_path / "other.rdb", tmp_path / "out.rdb"], force=False)
+    refuse_existing([tmp_path / "out.rdb"], force=True)
+    refuse_existing([tmp_path / "other.rdb"], force=False)
 
 
 def test_force_replaces_the_file_and_its_manifest(tmp_path: Path) -> None:

@@ -26,11 +26,13 @@ def sources(golden: Path, tmp_path: Path) -> list[Path]:
 def test_a_report_says_what_was_decided_and_written(sources: list[Path], tmp_path: Path) -> None:
     output, plans = tmp_path / "out.rdb", list[Plan]()
     rules = Rules(on_conflict=Policy.FIRST, ttl_offset_ms=5_000)
-    report = run_merge(sources, output, rules, now_ms=NOW_MS, jobs=2, on_plan=plans.append)
-    (plan,) = plans
-    assert (report.rules, report.magic, report.dbs, report.keys) == (rules, plan.magic, plan.dbs, plan.keys)
-    assert report.output_bytes == output.stat().st_size
-    assert report.output == read_manifest(output)
+    report = run_merge(sources, output, rules, now_ms=NOW_MS, jobs=2, on_plan=plans.extend)
+    (plan,), (file,) = plans, report.files
+    assert (report.rules, report.keys, report.output_bytes) == (rules, plan.keys, output.stat().st_size)
+    assert (file.magic, file.dbs, file.keys, file.slots) == (plan.magic, plan.dbs, plan.keys, None)
+    assert (file.path, file.output_bytes) == (str(output), output.stat().st_size)
+    assert file.manifest == read_manifest(output)
+    assert (report.recoded, report.rejected_file) == (0, None)
     assert report.conflicts == plan.conflicts > 0
     assert report.conflicts_file == f"{output}.conflicts.jsonl"
     assert Path(report.conflicts_file).stat().st_size
@@ -44,7 +46,8 @@ def test_a_dry_run_writes_nothing_and_needs_no_output(sources: list[Path], tmp_p
     rules = Rules(on_conflict=Policy.LAST)
     for output in (None, tmp_path / "out.rdb"):
         report = run_merge(sources, output, rules, now_ms=NOW_MS, jobs=1, dry_run=True)
-        assert (report.output, report.write_s, report.conflicts_file) == (None, None, None)
+        assert [(file.path, file.manifest) for file in report.files] == [(None, None)]
+        assert (report.write_s, report.conflicts_file, report.rejected_file) == (None, None, None)
         assert report.keys > 0
     # The indexes beside the sources are a cache.
     assert {path.suffix for path in tmp_path.iterdir()} == {".rdb", ".index"}
