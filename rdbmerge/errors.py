@@ -63,7 +63,10 @@ class ChecksumError(FormatError):
 
 
 class UnsupportedError(FormatError):
-    """A valid file that holds something this program does not know: a version, a value type, an opcode."""
+    """A valid file that holds something this program does not know: a version, a value type, an opcode.
+
+    Shares 13 with UnfitError: there it is the target that does not know it.
+    """
 
     exit_code = 13
 
@@ -81,7 +84,7 @@ class ConflictError(RdbMergeError):
 
 
 class LedgerError(RdbMergeError):
-    """read = written + expired + filtered + conflict-dropped did not hold. A defect of rdbmerge, never of the data."""
+    """read = written + all that was left out, by reason, did not hold. A defect of rdbmerge, never of the data."""
 
     exit_code = 21
 
