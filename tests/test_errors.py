@@ -41,13 +41,13 @@ def test_whether_waiting_may_help_is_told() -> None:
 def test_the_table_of_exit_codes() -> None:
     table = {
         "RdbMergeError": 1, "UsageError": 2, "DiskError": 2, "FormatError": 10, "TruncatedError": 11,
-        "ChecksumError": 12, "UnsupportedError": 13, "ConflictError": 20, "LedgerError": 21, "VerifyError": 22,
-        "SourceError": 30, "HandshakeError": 30, "TransferCutError": 30, "WitnessError": 50, "StoppedError": 130,
+        "ChecksumError": 12, "UnsupportedError": 13, "UnfitError": 13, "ConflictError": 20, "LedgerError": 21,
+        "VerifyError": 22, "SourceError": 30, "HandshakeError": 30, "TransferCutError": 30, "WitnessError": 50, "StoppedError": 130,
     }  # fmt: skip
     kinds = {
         name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
     }
-    assert {name: kinds[name].exit_code for name in table} == table
+    assert {name: kind.exit_code for name, kind in kinds.items()} == table
 
 
 def test_an_error_can_be_shown_wherever_it_was_raised() -> None:
