@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rows import Found, contents
 
-from rdbmerge.plan.model import Conflict, Plan, Rules
-from rdbmerge.plan.planner import Notes, make_plan
+from rdbmerge.errors import UnfitError
+from rdbmerge.plan.model import Conflict, Plan, Rejection, Rules
+from rdbmerge.plan.planner import Notes, make_plan, make_plans
+from rdbmerge.plan.sharding import Slots
 from rdbmerge.snapshot.index import Index
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.segment import Segment, open_segments
-from rdbmerge.steps.merge import PlannedMerge, planned_merge, write_merge
+from rdbmerge.steps.merge import PlannedMerge, output_paths, planned_merge, write_merge
 
 NOW_MS = 1_795_400_000_000
 
@@ -38,9 +40,20 @@ class Opened:
     def plan(self, note: Any = None, **rules: Any) -> Plan:
         return make_plan(self.segments, self.indexes, Rules(**rules), now_ms=NOW_MS, notes=Notes(note))
 
+    def plans(self, slots: Sequence[Slots], **rules: Any) -> list[Plan]:
+        """One a shard."""
+        return make_plans(self.segments, self.indexes, Rules(**rules), slots, now_ms=NOW_MS)
+
     def conflicts(self, **rules: Any) -> list[Conflict]:
         noted: list[Conflict] = []
         self.plan(noted.append, **rules)
+        return noted
+
+    def rejections(self, **rules: Any) -> list[Rejection]:
+        """What the target cannot hold; also where that ends the merge."""
+        noted: list[Rejection] = []
+        with suppress(UnfitError):
+            make_plan(self.segments, self.indexes, Rules(**rules), now_ms=NOW_MS, notes=Notes(None, noted.append))
         return noted
 
 
@@ -51,8 +64,8 @@ def opened(folder: Path, *files: bytes) -> Iterator[Opened]:
 
 
 @contextmanager
-def planned(sources: Sequence[Path], **rules: Any) -> Iterator[PlannedMerge]:
-    with planned_merge(sources, Rules(**rules), now_ms=NOW_MS, jobs=2) as merge:
+def planned(sources: Sequence[Path], *, shards: Sequence[Slots] | None = None, **rules: Any) -> Iterator[PlannedMerge]:
+    with planned_merge(sources, Rules(**rules), now_ms=NOW_MS, jobs=2, shards=shards) as merge:
         yield merge
 
 
@@ -62,6 +75,18 @@ def merged(sources: Sequence[Path], output: Path, **rules: Any) -> Plan:
         write_merge(merge, output, jobs=2)
         check_output(merge.plan, output)
         return merge.plan
+
+
+def merged_shards(
+    sources: Sequence[Path], output: Path, shards: Sequence[Slots], **rules: Any
+) -> list[tuple[Path, Plan]]:
+    """The same for one file a shard."""
+    with planned(sources, shards=shards, **rules) as merge:
+        write_merge(merge, output, jobs=2)
+        made = list(zip(output_paths(output, shards), merge.plans, strict=True))
+    for path, plan in made:
+        check_output(plan, path)
+    return made
 
 
 def check_output(plan: Plan, output: Path) -> dict[tuple[int, bytes], Found]:
