@@ -42,7 +42,8 @@ def test_the_table_of_exit_codes() -> None:
     table = {
         "RdbMergeError": 1, "UsageError": 2, "DiskError": 2, "FormatError": 10, "TruncatedError": 11,
         "ChecksumError": 12, "UnsupportedError": 13, "UnfitError": 13, "ConflictError": 20, "LedgerError": 21,
-        "VerifyError": 22, "SourceError": 30, "HandshakeError": 30, "TransferCutError": 30, "WitnessError": 50, "StoppedError": 130,
+        "VerifyError": 22, "SourceError": 30, "HandshakeError": 30, "TransferCutError": 30, "WitnessError": 50,
+        "StoppedError": 130,
     }  # fmt: skip
     kinds = {
         name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
