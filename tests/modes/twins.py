@@ -6,13 +6,16 @@ import dataclasses
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from functools import cache, partial
+from itertools import accumulate, islice
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+from forms import TEMPLATES, Form
 
 from rdbmerge.errors import FormatError
 
@@ -31,7 +34,7 @@ CHANGES: list[dict[str, Any]] = [
 @cache
 def rooms() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
     """Modules by name: with the compiled core, with the interpreted one. Skips where there is nothing to compare."""
-    names = ("core", "columns", "dialects", "digest", "emit", "fields", "scan", "strings", "values")
+    names = ("core", "columns", "decode", "dialects", "digest", "emit", "fields", "scan", "strings", "values")
     loaded = {name: importlib.import_module(f"{ROOM}.{name}") for name in names}
     if not loaded["core"].COMPILED:
         pytest.skip("the compiled core is absent, or left aside in this run: there is nothing to compare")
@@ -64,17 +67,20 @@ def attempt(task: Any) -> Any:
 
 
 def story(room: dict[str, ModuleType], data: bytes, *, capacity: int = 5, changes: Any = None) -> list[Any]:
-    """All that the room says of a file: rows, records, hashes, digests, emitted bytes, and how it ends."""
+    """All that the room says of a file: rows, records, values, hashes, digests, emitted bytes, and how it ends."""
     view = memoryview(data)
     said: list[Any] = []
     try:
         walk = room["scan"].Walk(view, columns=room["columns"].Columns(capacity))
     except FormatError as error:
         return [told(error)]
+    values = room["decode"].Values(view, walk.dialect, walk.templates, name="it.rdb")
     try:
         for item in walk:
             if isinstance(item, room["columns"].Columns):
                 said.append(_of_batch(room, walk, item, CHANGES if changes is None else changes))
+                places = zip(item.type.tolist(), item.value_start.tolist(), item.end.tolist(), strict=True)
+                said += [decoding(values, *place) for place in islice(places, item.rows)]
             else:
                 said.append((type(item).__name__, dataclasses.astuple(item)))
     except FormatError as error:
@@ -82,6 +88,34 @@ def story(room: dict[str, ModuleType], data: bytes, *, capacity: int = 5, change
         said += [told(error), (int(cursor.error_code), int(cursor.error_pos), int(cursor.error_detail))]
     said.append((walk.pos, int(walk._scanner.last_end())))
     return said
+
+
+def decoding(values: Any, number: int, start: int, end: int) -> list[Any]:
+    """What a value is decoded to, whole and item by item, each with its failure."""
+    items: list[Any] = []
+
+    def one_by_one() -> None:
+        for item in values.items(number, start, end):
+            items.append(plain(item))
+
+    return [attempt(lambda: plain(values.value(number, start, end))), attempt(one_by_one), items]
+
+
+def plain(value: Any) -> Any:
+    """A value without the classes of its room; what is equal but not the same (0.0, its order) stays apart."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, set):
+        return sorted(value)
+    if isinstance(value, dict):
+        items = [(key, plain(item)) for key, item in value.items()]
+        return type(value).__name__, items, getattr(value, "expire_at_ms", None)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return type(value).__name__, fields
+    return value
 
 
 def _of_batch(room: dict[str, ModuleType], walk: Any, batch: Any, changes: Any) -> list[Any]:
@@ -117,3 +151,21 @@ def assert_alike(data: bytes, **options: Any) -> list[Any]:
     one, other = story(compiled, data, **options), story(interpreted, data, **options)
     assert one == other
     return one
+
+
+def decoded_alike(form: Form, payloads: Sequence[bytes]) -> list[Any]:
+    """Both rooms decode these payloads of the form's type alike; returns what they say of each."""
+    whole = memoryview(b"".join(payloads))
+    stops = list(accumulate(map(len, payloads)))
+    said = []
+    for room in rooms():
+        dialect = room["dialects"].read_dialect(form.dialect.magic)
+        held = room["core"].Templates()
+        for number, names in TEMPLATES.items():
+            held.add(number, names)
+        values = room["decode"].Values(whole, dialect, held, name="it.rdb")
+        places = zip([0, *stops], stops, strict=False)
+        said.append([decoding(values, form.number, start, end) for start, end in places])
+    for payload, one, other in zip(payloads, *said, strict=True):
+        assert one == other, payload.hex()
+    return said[0]
