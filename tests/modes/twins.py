@@ -18,6 +18,7 @@ import pytest
 from forms import TEMPLATES, Form
 
 from rdbmerge.errors import FormatError
+from rdbmerge.plan.profile import TargetProfile, find_profile
 
 ROOM = "rdbmerge.format"
 HOUR = 3_600_000
@@ -29,12 +30,21 @@ CHANGES: list[dict[str, Any]] = [
     {"key_prefix": b"p" * 70, "fields_dead_before_ms": 1_900_000_000_000},
     {"ttl_offset_ms": 1, "fields_dead_before_ms": 2_000_000_000_001},
 ]
+TARGETS = [find_profile(name) for name in ("redis-6.2", "redis-2.8", "valkey-9.1")]
+WITH_TEMPLATES = 15
+_TOLD_OF: dict[int, set[Any]] = {}  # by room
+# How values may count: all of them; with what was done to fields; as an old target can hold them.
+MEANINGS: list[dict[str, Any]] = [
+    {},
+    {"ttl_offset_ms": 3 * HOUR, "fields_dead_before_ms": 2_000_000_000_001, "stream_level": 3},
+    {"without_field_times": True, "stream_level": 1},
+]
 
 
 @cache
 def rooms() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
     """Modules by name: with the compiled core, with the interpreted one. Skips where there is nothing to compare."""
-    names = ("core", "columns", "decode", "dialects", "digest", "emit", "fields", "scan", "strings", "values")
+    names = ("core", "columns", "decode", "dialects", "digest", "emit", "fields", "forms", "scan", "strings", "values")
     loaded = {name: importlib.import_module(f"{ROOM}.{name}") for name in names}
     if not loaded["core"].COMPILED:
         pytest.skip("the compiled core is absent, or left aside in this run: there is nothing to compare")
@@ -130,13 +140,69 @@ def _of_batch(room: dict[str, ModuleType], walk: Any, batch: Any, changes: Any) 
             digester = room["digest"].Digester(view, reading, reading.meaning_table(), templates)
             digest = partial(digester.digest, batch, left_out)
             said.append(attempt(lambda digest=digest: dataclasses.astuple(digest())))
+    fresh = [row for row in range(rows) if _is_new(room, walk, batch, row)]
+    if fresh:
+        said += [_recoded(room, walk, batch, fresh, profile) for profile in TARGETS]
+        said += [_meant(room, walk, batch, fresh, rules) for rules in MEANINGS]
+    return said
+
+
+def _is_new(room: dict[str, ModuleType], walk: Any, batch: Any, row: int) -> bool:
+    """Whether the very entry was not told of before: most files here differ from others in one place only."""
+    start, end = int(batch.entry_start[row]), int(batch.end[row])
+    entry = (walk.dialect.line, walk.dialect.version, bytes(walk.view[start:end]))
+    told_of = _TOLD_OF.setdefault(id(room), set())
+    if entry in told_of and walk.dialect.version != WITH_TEMPLATES:
+        return False
+    told_of.add(entry)
+    return True
+
+
+def _recoded(room: dict[str, ModuleType], walk: Any, batch: Any, rows: list[int], profile: TargetProfile) -> Any:
+    """Each row by itself as a target is to load it: its bytes, or what is wrong with it."""
+    none = room["forms"].NONE
+    loader = room["emit"].Loader(
+        line=profile.line, types=profile.types, hints=profile.hints, key_metadata=profile.key_metadata,
+        long_lengths=profile.long_lengths,
+    )  # fmt: skip
+    change = room["emit"].Change(dialect=walk.dialect, loader=loader, ttl_offset_ms=HOUR, templates=walk.templates)
+    emission = room["emit"].Emission(walk.view, batch, change)
+    said = []
+    for row in rows:
+        forms = change.plain_forms if emission.long_rows[row] else change.forms
+        others = (np.arange(batch.rows) != row).astype(np.uint8)
+        if forms[int(batch.type[row])] != none:
+            said.append(attempt(partial(_pieces, emission, others)))
+    return said
+
+
+def _meant(room: dict[str, ModuleType], walk: Any, batch: Any, rows: list[int], rules: dict[str, Any]) -> Any:
+    """The hash of each row's value by what it means, or what is wrong with it; and the digest of the batch."""
+    stream = room["values"].Logical.STREAM
+    every = [kind for kind in room["values"].Logical if kind <= stream]
+    reading = room["digest"].Reading(dialect=walk.dialect, by_meaning=every, **rules)
+    meaning = reading.meaning(walk.view, walk.templates)
+    said = []
+    for row in rows:
+        number, start, end = int(batch.type[row]), int(batch.value_start[row]), int(batch.end[row])
+        if walk.dialect.types[number].logical <= stream:
+            value = meaning.of(number, start, end, start)
+            cursor = meaning.get_reader().get_cursor()
+            error = (int(cursor.error_code), int(cursor.error_pos), int(cursor.error_detail))
+            said.append(error if meaning.has_failed() else int(value))
+    digester = room["digest"].Digester(walk.view, reading, reading.meaning_table(), walk.templates)
+    said.append(attempt(lambda: dataclasses.astuple(digester.digest(batch, np.zeros(batch.rows, np.uint8)))))
     return said
 
 
 def _emitted(room: dict[str, ModuleType], view: memoryview, batch: Any, left_out: Any, change: Any) -> Any:
+    return _pieces(room["emit"].Emission(view, batch, change), left_out)
+
+
+def _pieces(emission: Any, left_out: Any) -> Any:
     try:
-        size = room["emit"].measure(view, batch, left_out, change)
-        out = b"".join(bytes(piece) for piece in room["emit"].emit(view, batch, left_out, change, bytearray(150)))
+        size = emission.measure(left_out)
+        out = b"".join(bytes(piece) for piece in emission.pieces(left_out, bytearray(150)))
     except AssertionError as error:
         if "without live fields" not in str(error):
             raise
