@@ -1,4 +1,5 @@
-"""Figures with their yardstick beside them: scan against redis-check-rdb, merge and verify against cat and sync.
+"""Figures with their yardstick beside them: scan against redis-check-rdb, decode against other parsers, merge and
+verify against cat and sync, re-encoding against copying.
 
 Every round does the measured thing and its yardstick one after the other, because machines differ from minute to
 minute; the table gives the median of each and the median of the ratios. Files are in the page cache; before anything
@@ -8,6 +9,7 @@ that writes, a scratch file of the same size is written and removed, so that all
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import shutil
@@ -40,6 +42,40 @@ with Segment(Path(sys.argv[1])) as segment:
     facts = scan_facts(segment, HashCollector())
     print(time.perf_counter() - began, facts.keys, COMPILED)
 """
+
+
+DECODE = """
+import sys, time
+import rdbmerge
+from rdbmerge.format.core import COMPILED
+began = time.perf_counter()
+keys = 0
+with rdbmerge.open(sys.argv[1]) as file:
+    for entry in file:
+        entry.key, entry.type, entry.expire_at_ms, entry.value()
+        keys += 1
+print(time.perf_counter() - began, keys)
+"""
+RDBTOOLS = """
+import sys, time
+from rdbtools import RdbCallback, RdbParser
+class Count(RdbCallback):
+    keys = 0
+    def one(self, *_, **__): Count.keys += 1
+    set = start_hash = start_set = start_list = start_sorted_set = start_stream = one
+began = time.perf_counter()
+RdbParser(Count(None)).parse(sys.argv[1])
+print(time.perf_counter() - began, Count.keys)
+"""
+RDB_PY = """
+import sys, time
+import rdb
+began = time.perf_counter()
+keys = sum(1 for item in rdb.RdbDecoder(sys.argv[1]))
+print(time.perf_counter() - began, keys)
+"""
+_DECODED_KEYS = 300_000  # rdbtools takes its time
+_LISTPACK_PARTS = 3
 
 
 @dataclass
@@ -113,17 +149,23 @@ def check_tool(folder: Path) -> Path | None:
     return tool
 
 
-def make_files(folder: Path, keys: int, count: int) -> list[Path]:
-    """One file written by a real server, the others from it under other key names; kept for the next run."""
+def seeded(folder: Path, name: str, keys: int) -> Path:
+    """A file that a real server wrote, of `keys` keys of all types; kept for the next run."""
     from realservers import find, running
     from seed_servers import seed
 
-    first = folder / f"bench-{keys}-1.rdb"
-    if not first.exists():
-        print(f"filling a server with {keys:,} keys of all types (once)", flush=True)
-        with running(find("redis-6.2")) as server:
+    path = folder / f"bench-{name}-{keys}.rdb"
+    if not path.exists():
+        print(f"filling {name} with {keys:,} keys of all types (once)", flush=True)
+        with running(find(name)) as server:
             seed(server.client, keys=keys, prefix="1:")
-            shutil.copyfile(server.save(), first)
+            shutil.copyfile(server.save(), path)
+    return path
+
+
+def make_files(folder: Path, keys: int, count: int) -> list[Path]:
+    """One file written by a real server, the others from it under other key names; kept for the next run."""
+    first = seeded(folder, "redis-6.2", keys)
     files = [first]
     for number in range(2, count + 1):
         path = folder / f"bench-{keys}-{number}.rdb"
@@ -153,6 +195,84 @@ def bench_scan(path: Path, rounds: int, folder: Path) -> tuple[Series, int]:
         series.seconds.append(seconds)
         series.yardstick_seconds.append(timed([tool, path])[0] if tool else float("nan"))
     return series, keys
+
+
+def one_script(script: str, path: Path) -> float:
+    """Seconds that a script says it took, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"a parser ended with {done.returncode}: {done.stderr[-2000:]}")
+    return float(done.stdout.split()[0])
+
+
+def bench_decode(folder: Path, rounds: int) -> list[Series]:
+    """All values of one mixed file into Python objects, beside the two parsers that Python has."""
+    path = seeded(folder, "redis-6.2", _DECODED_KEYS)
+    peers = {"rdbtools": RDBTOOLS}
+    if importlib.util.find_spec("rdb"):
+        peers["rdb-py"] = RDB_PY
+    else:
+        print("rdb-py is not installed: left out (pip install rdb-py)")
+    marks = {"rdbtools": "1/5 or less", "rdb-py": "1/2 or less"}
+    series = [Series("decode every value", name, marks[name]) for name in peers]
+    for _ in range(rounds):
+        for one, script in zip(series, peers.values(), strict=True):
+            one.seconds.append(one_script(DECODE, path))
+            one.yardstick_seconds.append(one_script(script, path))
+    return series
+
+
+@dataclass
+class Recoding:
+    """Re-encoding against copying, the highest RssAnon (KB), and what was re-encoded."""
+
+    series: Series
+    verifies: list[float]
+    peak_kb: int
+    size_bytes: int
+    keys: int
+
+
+def bench_recode(folder: Path, keys: int, rounds: int) -> Recoding:
+    """A file of RDB 11 with all values in listpacks, for redis-6.2; the yardstick is the same without a target."""
+    path = listpack_file(folder, keys)
+    out = folder / "recoded.rdb"
+    found = Recoding(Series("re-encode listpacks for redis-6.2", "the same copied", "150 MB/s or more"), [], 0, 0, 0)
+    found.size_bytes = path.stat().st_size
+    found.keys = scan(path)[1]
+    target = ("--target", "redis-6.2")
+
+    def fresh() -> None:
+        for leftover in (*folder.glob("recoded.rdb*"), path.with_name(path.name + ".index")):
+            leftover.unlink(missing_ok=True)
+
+    for _ in range(rounds):
+        fresh()
+        found.series.yardstick_seconds.append(timed([RDBMERGE, "merge", path, "-o", out, "--quiet"])[0])
+        fresh()
+        seconds, peak_kb = timed([RDBMERGE, "merge", path, "-o", out, *target, "--quiet"])
+        verify_s, verify_kb = timed([RDBMERGE, "verify", out, "--against", path, *target, "--quiet"])
+        found.series.seconds.append(seconds)
+        found.verifies.append(verify_s)
+        found.peak_kb = max(found.peak_kb, peak_kb, verify_kb)
+    fresh()
+    return found
+
+
+def listpack_file(folder: Path, keys: int) -> Path:
+    """Collections alone, as Valkey 8.1 writes them, about `keys` of them; kept for the next run."""
+    path = folder / f"bench-listpacks-{keys}.rdb"
+    if path.exists():
+        return path
+    first = seeded(folder, "valkey-8.1", keys)
+    parts = [folder / f"part-{number}.rdb" for number in range(_LISTPACK_PARTS)]
+    for number, part in enumerate(parts):  # less than half of the keys that are filled in are collections
+        only = ("--type", "list,set,zset,hash", "--key-prefix", f"{number}:")
+        subprocess.run([RDBMERGE, "merge", first, "-o", part, *only, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([RDBMERGE, "merge", *parts, "-o", path, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    for part in folder.glob("part-*"):
+        part.unlink()
+    return path
 
 
 def bench_merge(files: Sequence[Path], rounds: int, folder: Path, *, indexed: bool) -> Merging:
@@ -216,12 +336,20 @@ def main() -> None:
         folder = Path(name)
         scanned, keys = bench_scan(files[0], chosen.rounds, folder)
         interpreted_s, _ = scan(files[0], RDBMERGE_PURE="1")
+        decodings = bench_decode(chosen.data, chosen.rounds)
+        recoding = bench_recode(chosen.data, chosen.keys, chosen.rounds)
         mergings = [bench_merge(files, chosen.rounds, folder, indexed=indexed) for indexed in (False, True)]
-    report(files, keys, scanned, interpreted_s, mergings)
+    report(files, keys, scanned, interpreted_s, mergings, decodings, recoding)
 
 
 def report(
-    files: Sequence[Path], keys: int, scanned: Series, interpreted_s: float, mergings: Sequence[Merging]
+    files: Sequence[Path],
+    keys: int,
+    scanned: Series,
+    interpreted_s: float,
+    mergings: Sequence[Merging],
+    decodings: Sequence[Series],
+    recoding: Recoding,
 ) -> None:
     size = sum(path.stat().st_size for path in files)
     all_keys = keys * len(files)
@@ -240,6 +368,20 @@ def report(
         "the same, interpreted", f"{interpreted_s:.2f} s", f"{keys / interpreted_s / 1e6:.2f} M keys/s", "-", "-", "-",
         "0.5 M keys/s",
     )  # fmt: skip
+    for decoding in decodings:
+        table.add_row(
+            f"{decoding.name} ({_DECODED_KEYS:,} keys)", f"{median(decoding.seconds):.3f} s",
+            f"{_DECODED_KEYS / median(decoding.seconds) / 1e6:.2f} M keys/s", decoding.yardstick,
+            f"{median(decoding.yardstick_seconds):.2f} s", f"1/{1 / decoding.ratio():.1f}", decoding.mark,
+        )  # fmt: skip
+    took, copied = recoding.series, recoding.size_bytes / 1e6
+    table.add_row(
+        f"{took.name} ({recoding.keys:,} keys, {copied:,.0f} MB)", f"{median(took.seconds):.2f} s",
+        f"{copied / median(took.seconds):.0f} MB/s", took.yardstick, f"{median(took.yardstick_seconds):.2f} s",
+        f"{took.ratio():.2f}", took.mark,
+    )  # fmt: skip
+    table.add_row("  verify it", f"{median(recoding.verifies):.2f} s", "", "", "", "", "")
+    memory_row(table, "  highest RssAnon of it", recoding.peak_kb, recoding.keys)
     for merging in mergings:
         series = merging.series
         table.add_row(
@@ -248,13 +390,16 @@ def report(
         )  # fmt: skip
         for name, half in (("  merge alone", merging.merges), ("  verify alone", merging.verifies)):
             table.add_row(name, f"{median(half):.2f} s", f"{size / median(half) / 1e6:.0f} MB/s", "", "", "", "")
-    peak_kb = max(merging.peak_kb for merging in mergings)
-    allowed_kb = 150 * 1024 + 12 * all_keys / 1024
+    memory_row(table, "highest RssAnon", max(merging.peak_kb for merging in mergings), all_keys)
+    console.print(table)
+
+
+def memory_row(table: Table, name: str, peak_kb: int, keys: int) -> None:
+    allowed_kb = 150 * 1024 + 12 * keys / 1024
     table.add_row(
-        "highest RssAnon", f"{peak_kb / 1024:.0f} MB", "", "150 MB + 12 bytes a key", f"{allowed_kb / 1024:.0f} MB",
+        name, f"{peak_kb / 1024:.0f} MB", "", "150 MB + 12 bytes a key", f"{allowed_kb / 1024:.0f} MB",
         f"{peak_kb / allowed_kb:.2f}", "1 or less",
     )  # fmt: skip
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ fingerprint() { # what the installation was made from; the compiled core is buil
     find pyproject.toml rdbmerge -name pyproject.toml -o -name '*_cy.py' -o -name '*.pxd' | LC_ALL=C sort | xargs cat | cksum
 }
 
-install() { # install EXTRAS ("servers" or "test,servers"; the second holds the first)
+install() { # install EXTRAS ("servers", "test,servers" or "bench,test,servers": each holds the one before)
     local extras=$1 stamp=$venv/rdbmerge-installed python
     if [[ ! -x $venv/bin/python ]]; then
         python=$(find_python) || exit 1

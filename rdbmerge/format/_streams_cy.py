@@ -88,6 +88,16 @@ class StreamReader:
         """Stand before the first entry of the stream at `start` to `end`; False: the cursor's error says why not."""
         return self.begin(start, end) == 0
 
+    def walk(self, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> int:
+        """Where the nodes of the stream at `start` to `end` end, every entry of them sound; -1 on error."""
+        got: cython.int = self.begin(start, end)
+        if got == 0:
+            got = 1
+        with cython.nogil:
+            while got > 0:
+                got = self.step()
+        return self.pos if got == 0 else -1
+
     def next_entry(self) -> tuple[int, int, list[tuple[bytes, bytes]]] | None | bool:
         """The next entry that is not deleted: ms, seq, fields. None after the last one, False on error."""
         got: cython.int

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from rdbmerge.format import codes, fields, streams
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.core import Cursor, ItemReader, Recoder, Templates, emit_rows, find_long_lengths, survey_rows
+from rdbmerge.format.core import (
+    Cursor,
+    ItemReader,
+    Recoder,
+    StreamReader,
+    Templates,
+    emit_rows,
+    find_long_lengths,
+    survey_rows,
+)
 from rdbmerge.format.decode import item_failure
 from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.forms import KEEP, NONE, form_table, plain_table, written_row
@@ -261,7 +270,11 @@ class Emission:
 
     def _older_stream(self, number: int, form: int, start: int, end: int) -> Iterator[Piece]:
         types = self.change.dialect.types
-        nodes_end = streams.nodes_end(self.view, start, end)
+        # Nodes are copied, but what is made anew must be sound, so their entries are walked.
+        reader = StreamReader(ItemReader(self.view, item_tables(types)))
+        nodes_end = reader.walk(start, end)
+        if nodes_end < 0:
+            raise item_failure(reader)
         tail = streams.read_tail(self.view, types[number].shape, nodes_end, end)
         yield self.view[start:nodes_end]
         yield streams.write_tail(self.view, tail, streams.LEVELS[types[form].shape])

@@ -1,0 +1,114 @@
+"""Runs the targets of tests/fuzz for as long as it is told; see scripts/fuzz."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import random
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+from fuzz.seeds import mutated, seeds
+from fuzz.targets import TARGETS
+from modes.twins import rooms
+
+ROOT = Path(__file__).resolve().parent.parent
+FINDINGS = ROOT / "fuzz-out"
+GUIDED = importlib.util.find_spec("atheris") is not None
+
+
+def instrument_the_interpreted_core() -> None:
+    """Let atheris see which lines of the source an input reaches: the compiled core has the same."""
+    import atheris
+
+    interpreted: Any = rooms()[1]["core"]
+    for module in interpreted._modules.values():
+        things = [*vars(module).values()]
+        for cls in [thing for thing in things if isinstance(thing, type) and thing.__module__ == module.__name__]:
+            things += vars(cls).values()
+        for function in [thing for thing in things if isinstance(thing, types.FunctionType)]:
+            atheris.instrument_func(function)
+
+
+def guided(name: str, seconds: int) -> None:
+    """Never returns: libFuzzer ends the process."""
+    import atheris
+
+    corpus = FINDINGS / f"corpus-{name}"
+    corpus.mkdir(exist_ok=True)
+    for data in seeds(name):
+        (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+    if name in ("rdb", "value"):
+        instrument_the_interpreted_core()
+    options = [
+        f"-max_total_time={seconds}",
+        "-timeout=60",
+        "-rss_limit_mb=8192",
+        "-max_len=8192",
+        "-print_final_stats=1",
+    ]
+    options += [f"-artifact_prefix={FINDINGS}/{name}-", str(corpus)]
+    atheris.Setup([sys.argv[0], *options], TARGETS[name])
+    atheris.Fuzz()
+
+
+def blind(name: str, seconds: int) -> None:
+    """Seeds mutated at random, each time others; the input is on disk before it is tried, lest the process dies."""
+    generator, found, until, tried = random.Random(time.time_ns()), seeds(name), time.monotonic() + seconds, 0
+    last = FINDINGS / f"{name}-last"
+    while time.monotonic() < until:
+        data = mutated(generator.choice(found), generator)
+        last.write_bytes(data)
+        try:
+            TARGETS[name](data)
+        except BaseException:
+            kept = FINDINGS / f"{name}-{hashlib.sha256(data).hexdigest()[:16]}"
+            kept.write_bytes(data)
+            print(f"{name}: a promise is broken by {kept}", flush=True)
+            raise
+        tried += 1
+    last.unlink(missing_ok=True)
+    print(f"{name}: {tried:,} inputs, nothing found")
+
+
+def run_all(names: list[str], seconds: int, how: str) -> int:
+    """Each target in a process of its own, for a sanitizer ends the process."""
+    status = 0
+    for name in names:
+        command = [sys.executable, "-P", __file__, "--one", how, "--seconds", str(max(1, seconds // len(names))), name]
+        print(f"== {name}, {how}", flush=True)
+        done = subprocess.run(command, check=False)
+        if done.returncode:
+            print(f"{name} ended with status {done.returncode}; see {FINDINGS.name}/", flush=True)
+            status = 1
+    return status
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all when none is named")
+    parser.add_argument("--seconds", type=int, default=600, help="in all")
+    parser.add_argument("--blind", action="store_true", help="without atheris")
+    parser.add_argument("--replay", type=Path, help="try this input once")
+    parser.add_argument("--one", choices=("guided", "blind"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    names = chosen.targets or list(TARGETS)
+    if chosen.replay:
+        TARGETS[names[0]](chosen.replay.read_bytes())
+        print("kept all promises")
+        return 0
+    if chosen.one:
+        (guided if chosen.one == "guided" else blind)(names[0], chosen.seconds)
+        return 0
+    if not GUIDED and not chosen.blind:
+        print("atheris is not installed here: mutating at random")
+    return run_all(names, chosen.seconds, "blind" if chosen.blind or not GUIDED else "guided")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
