@@ -19,4 +19,5 @@ cdef class Element:
 
 
 cdef long long load_le(const unsigned char *base, Py_ssize_t at, int size) noexcept nogil
+cdef double load_double(const unsigned char *base, Py_ssize_t at) noexcept nogil
 cdef long long load_u32(const unsigned char *base, Py_ssize_t at) noexcept nogil

@@ -14,9 +14,12 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.cpython.mem import PyMem_RawFree, PyMem_RawMalloc
+    from cython.cimports.libc.string import memcpy
     from cython.cimports.rdbmerge.format._hash_cy import bytes_hash
     from cython.cimports.rdbmerge.format._lzf_cy import unpack_lzf
 else:
+    from struct import unpack
+
     from rdbmerge.format._hash_cy import bytes_hash
     from rdbmerge.format._lzf_cy import unpack_lzf
 
@@ -57,6 +60,20 @@ def load_u32(base: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.longlo
     """An unsigned little-endian integer of 4 bytes."""
     high: cython.longlong = base[at + 3]
     return high << 24 | base[at + 2] << 16 | base[at + 1] << 8 | base[at]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def load_double(base: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.double:
+    """The IEEE-754 number in the 8 little-endian bytes at `at`."""
+    if cython.compiled:
+        value: cython.double = 0.0
+        bits: cython.longlong = load_le(base, at, 8)
+        memcpy(cython.address(value), cython.address(bits), 8)
+        return value
+    else:
+        return unpack("<d", base[at : at + 8])[0]
 
 
 @cython.final

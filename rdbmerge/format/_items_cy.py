@@ -2,9 +2,9 @@
 """Reads the items of a value one after the other, whatever form it is stored in (rdb-format.md 6 and 7).
 
 An item is an element of a list or set, a member with its score, or a field with its value and expiry; a string is one
-item. What decodes, hashes and re-encodes values sees items only, never their forms. Streams, modules and arrays have
-readers of their own. Nothing is built: an item lives until the next step, so a value of any size is read in little
-memory. Compiled when it can be, interpreted as it stands when not.
+item. What decodes, hashes and re-encodes values sees items only, never their forms. Nothing is built: an item lives
+until the next step. Streams, modules and arrays have readers of their own. Compiled when it can be, interpreted as it
+stands when not.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ except ModuleNotFoundError:
 
 if cython.compiled:
     from cython.cimports.libc.math import isnan
-    from cython.cimports.libc.string import memcpy
-    from cython.cimports.rdbmerge.format._element_cy import Element, load_le
+    from cython.cimports.rdbmerge.format._element_cy import Element, load_double, load_le
     from cython.cimports.rdbmerge.format._packs_cy import Pack
     from cython.cimports.rdbmerge.format._values_cy import ValueCursor
 else:
     from math import isnan
-    from struct import unpack
 
-    from rdbmerge.format._element_cy import Element, load_le
+    from rdbmerge.format._element_cy import Element, load_double, load_le
     from rdbmerge.format._packs_cy import Pack
     from rdbmerge.format._values_cy import ValueCursor
 
@@ -47,7 +45,6 @@ _HASH = cython.declare(cython.int, int(Logical.HASH))
 _ZSET = cython.declare(cython.int, int(Logical.ZSET))
 _NO_PACKING = cython.declare(cython.int, int(Packing.NONE))
 _STRING = cython.declare(cython.int, int(Shape.STRING))
-_STRINGS = cython.declare(cython.int, int(Shape.STRINGS))
 _PAIRS = cython.declare(cython.int, int(Shape.PAIRS))
 _SCORED_TEXT = cython.declare(cython.int, int(Shape.SCORED_TEXT))
 _SCORED_BINARY = cython.declare(cython.int, int(Shape.SCORED_BINARY))
@@ -222,13 +219,10 @@ class ItemReader:
             element.set_bytes(element.room, 0, self.unpacked_size)
             return pos
         code = element.unpack(p, packed_at, pos, self.cursor.value)
-        if code != 0:
-            self.unpacked_at = -1
-            return self.cursor.fail(code, start, self.cursor.value)
         if element is self.blob:  # values are often read twice in a row: measured, then written
-            self.unpacked_at = start
+            self.unpacked_at = start if code == 0 else -1
             self.unpacked_size = element.size
-        return pos
+        return pos if code == 0 else self.cursor.fail(code, start, self.cursor.value)
 
     @cython.cfunc
     @cython.nogil
@@ -404,18 +398,3 @@ class ItemReader:
                 if self.time < _NO_EXPIRY:
                     return self.cursor.fail(_BAD_TIME, at, 0)
         return 1 if self.pos >= 0 else -1
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def load_double(p: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.double:
-    """The IEEE-754 number in the 8 little-endian bytes at `at`."""
-    if cython.compiled:
-        value: cython.double = 0.0
-        bits: cython.longlong = load_le(p, at, 8)
-        memcpy(cython.address(value), cython.address(bits), 8)
-        return value
-    else:
-        return unpack("<d", p[at : at + 8])[0]

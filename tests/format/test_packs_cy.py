@@ -184,7 +184,8 @@ def test_a_listpack_that_cannot_be_is_told(blob: bytes, code: int) -> None:
         (headed("0040"), ELEMENT), (headed("007fff"), ELEMENT), (headed("0080000000"), ELEMENT),
         (headed("0080ffffffff"), ELEMENT), (headed("00807fffffff"), ELEMENT), (headed("00c0ff"), ELEMENT),
         (headed("00d0ffffff"), ELEMENT), (headed("00e0ff"), ELEMENT), (headed("00f0ffff"), ELEMENT),
-        (headed("00fe"), ELEMENT),
+        (headed("00fe"), ELEMENT), (headed("0001"), ELEMENT), (headed("0002ff"), ELEMENT), (headed("004001"), ELEMENT),
+        (headed("00800000000261"), ELEMENT),
     ],
 )  # fmt: skip
 def test_a_ziplist_that_cannot_be_is_told(blob: bytes, code: int) -> None:
