@@ -14,7 +14,8 @@ from rdbbytes import length, rdb, record, select, string, strings
 pytestmark = pytest.mark.once  # one run has both cores
 
 HASH_TEMPLATES = b"".join(b"\xf2" + length(number) + strings(names) for number, names in TEMPLATES.items())
-PACKED = [form for form in FORMS if form.packed]
+LIKE_OTHERS = ("stream-2", "stream-3", "stream-4")
+PACKED = [form for form in FORMS if form.packed and form.name not in LIKE_OTHERS]
 
 
 def file_of(form: Form, payload: bytes) -> bytes:
@@ -32,11 +33,11 @@ def test_a_value_of_every_form_is_one_to_both(form: Form) -> None:
         assert_alike(file_of(form, form.payload.replace(string(form.inside), lzf(form.inside))))
 
 
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [form for form in FORMS if form.name not in LIKE_OTHERS], ids=lambda form: form.name)
 def test_a_value_damaged_anywhere_is_one_to_both(form: Form) -> None:
     generator = random.Random(form.name)
     for place in range(len(form.payload)):
-        for damage in (bytes([generator.randrange(256)]), bytes([form.payload[place] ^ 1]), generator.choice(HOSTILE)):
+        for damage in (generator.randbytes(1), generator.choice(HOSTILE)):
             damaged = form.payload[:place] + damage + form.payload[place + len(damage) :]
             assert_alike(file_of(form, damaged), changes=[])
 

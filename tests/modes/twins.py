@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cache, partial
-from itertools import accumulate, islice
+from itertools import accumulate
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -31,7 +31,7 @@ CHANGES: list[dict[str, Any]] = [
     {"ttl_offset_ms": 1, "fields_dead_before_ms": 2_000_000_000_001},
 ]
 TARGETS = [find_profile(name) for name in ("redis-6.2", "redis-2.8", "valkey-9.1")]
-WITH_TEMPLATES = 15
+TEMPLATED = (30, 32)  # types whose values depend on records before the first db
 _TOLD_OF: dict[int, set[Any]] = {}  # by room
 # How values may count: all of them; with what was done to fields; as an old target can hold them.
 MEANINGS: list[dict[str, Any]] = [
@@ -89,8 +89,10 @@ def story(room: dict[str, ModuleType], data: bytes, *, capacity: int = 5, change
         for item in walk:
             if isinstance(item, room["columns"].Columns):
                 said.append(_of_batch(room, walk, item, CHANGES if changes is None else changes))
-                places = zip(item.type.tolist(), item.value_start.tolist(), item.end.tolist(), strict=True)
-                said += [decoding(values, *place) for place in islice(places, item.rows)]
+                fresh = [row for row in range(item.rows) if _is_new(room, walk, item, row)]
+                said += [decoding(values, *place_of(item, row)) for row in fresh]
+                said += [_recoded(room, walk, item, fresh, profile) for profile in TARGETS if fresh]
+                said += [_meant(room, walk, item, fresh, rules) for rules in MEANINGS if fresh]
             else:
                 said.append((type(item).__name__, dataclasses.astuple(item)))
     except FormatError as error:
@@ -140,22 +142,22 @@ def _of_batch(room: dict[str, ModuleType], walk: Any, batch: Any, changes: Any) 
             digester = room["digest"].Digester(view, reading, reading.meaning_table(), templates)
             digest = partial(digester.digest, batch, left_out)
             said.append(attempt(lambda digest=digest: dataclasses.astuple(digest())))
-    fresh = [row for row in range(rows) if _is_new(room, walk, batch, row)]
-    if fresh:
-        said += [_recoded(room, walk, batch, fresh, profile) for profile in TARGETS]
-        said += [_meant(room, walk, batch, fresh, rules) for rules in MEANINGS]
     return said
+
+
+def place_of(batch: Any, row: int) -> tuple[int, int, int]:
+    return int(batch.type[row]), int(batch.value_start[row]), int(batch.end[row])
 
 
 def _is_new(room: dict[str, ModuleType], walk: Any, batch: Any, row: int) -> bool:
     """Whether the very entry was not told of before: most files here differ from others in one place only."""
     start, end = int(batch.entry_start[row]), int(batch.end[row])
-    entry = (walk.dialect.line, walk.dialect.version, bytes(walk.view[start:end]))
+    templates = bytes(walk.view[:start]).partition(b"\xfe")[0] if int(batch.type[row]) in TEMPLATED else b""
+    entry = (walk.dialect.line, walk.dialect.version, templates, bytes(walk.view[start:end]))
     told_of = _TOLD_OF.setdefault(id(room), set())
-    if entry in told_of and walk.dialect.version != WITH_TEMPLATES:
-        return False
+    is_new = entry not in told_of
     told_of.add(entry)
-    return True
+    return is_new
 
 
 def _recoded(room: dict[str, ModuleType], walk: Any, batch: Any, rows: list[int], profile: TargetProfile) -> Any:
@@ -184,7 +186,7 @@ def _meant(room: dict[str, ModuleType], walk: Any, batch: Any, rows: list[int], 
     meaning = reading.meaning(walk.view, walk.templates)
     said = []
     for row in rows:
-        number, start, end = int(batch.type[row]), int(batch.value_start[row]), int(batch.end[row])
+        number, start, end = place_of(batch, row)
         if walk.dialect.types[number].logical <= stream:
             value = meaning.of(number, start, end, start)
             cursor = meaning.get_reader().get_cursor()
