@@ -22,7 +22,7 @@ from rdbmerge.plan.rejections import Rejected, note_companions, note_keys
 from rdbmerge.plan.selection import Selection
 from rdbmerge.plan.sharding import Sharding, Slots
 from rdbmerge.plan.treatment import profile_of, treat
-from rdbmerge.plan.versions import Content
+from rdbmerge.plan.versions import Content, refuse_two_lines
 from rdbmerge.plan.warnings import warnings_of
 from rdbmerge.snapshot.index import Chunk, Index
 from rdbmerge.snapshot.manifest import SnapshotTimeFrom, read_manifest, snapshot_time
@@ -104,6 +104,7 @@ def make_plans(
     if profile is not None:
         note_companions(candidates, profile, rejected)
         rejected.check(profile.name)
+    refuse_two_lines([file.content for file in files])
     plans = [
         _plan(file, candidates, rules, None if slots is None else slots[shard], settled.count, profile, now_ms)
         for shard, file in enumerate(files)

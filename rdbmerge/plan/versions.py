@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rdbmerge.errors import UsageError
@@ -56,14 +56,21 @@ class Content:
 
     def dialect(self) -> Dialect:
         """The lowest dialect that holds it all. Raises UsageError when no file can."""
-        if self.redis_only and self.valkey_only:
-            raise UsageError(
-                "no file can hold both: "
-                f"{', '.join(sorted(self.redis_only))} has value types that only Redis 7.4 and later knows,"
-                f" {', '.join(sorted(self.valkey_only))} has types that only Valkey 9 knows",
-                remedy="name what is to load the file with --target, so that values are re-encoded for it;"
-                " or merge them into two files, or leave those types out with --type",
-            )
+        refuse_two_lines([self])
         if self.valkey_only:
             return Dialect("valkey", 80)
         return Dialect("redis", self.needed)
+
+
+def refuse_two_lines(contents: Sequence[Content]) -> None:
+    """Raise UsageError where files that are loaded together, if only one, hold types of both lines."""
+    redis_only = set().union(*(content.redis_only for content in contents))
+    valkey_only = set().union(*(content.valkey_only for content in contents))
+    if redis_only and valkey_only:
+        raise UsageError(
+            f"no {'file' if len(contents) == 1 else 'cluster'} can hold both: "
+            f"{', '.join(sorted(redis_only))} has value types that only Redis 7.4 and later knows,"
+            f" {', '.join(sorted(valkey_only))} has types that only Valkey 9 knows",
+            remedy="name what is to load the file with --target, so that values are re-encoded for it;"
+            " or merge them into two files, or leave those types out with --type",
+        )
