@@ -180,6 +180,9 @@ def emit_rows(
                 used = _copy(out, used, view, start, value_start[row])
                 if recoder.begin(types[row], value_start[row], ends[row]) == 0:
                     used = recoder.fill(out, used, room)
+                if recoder.failed:  # what could be measured can be written, unless memory ran out
+                    used = 0
+                    break
             else:
                 used = _copy(out, used, view, start, ends[row])
                 if treatment == _SHIFTED:

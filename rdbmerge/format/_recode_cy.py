@@ -174,6 +174,7 @@ class Recoder:
         time: cython.longlong
         count: cython.ulonglong
         self.form = self.form_table[number]
+        self.failed = False
         self.count = 0
         self.size = 0
         self.timed = 0
