@@ -182,10 +182,10 @@ class Meaning:
     @cython.nogil
     @cython.exceptval(check=False)
     def time_hash(self, time: cython.longlong) -> cython.ulonglong:
-        """Of the expiry of a field, moved as it is to be."""
+        """Of the expiry of a field, moved as it is to be; what lies behind all that is written counts as the latest."""
+        if time > _LATEST:
+            time = _LATEST
         if not self.as_it_stands:
-            if time > _LATEST:
-                time = _LATEST
             time += self.ttl_offset_ms
             if time > self.latest_ms:
                 time = self.latest_ms

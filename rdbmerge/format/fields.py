@@ -185,7 +185,12 @@ def rewrite(
     shifted = [
         field
         if field.expire_at_ms is None
-        else Field(max(codes.FIRST_EXPIRY_MS, min(field.expire_at_ms + ttl_offset_ms, latest)), field.raw)
+        else Field(_moved(field.expire_at_ms, ttl_offset_ms, latest), field.raw)
         for field in alive
     ]
     return Rewritten(write_fields(shape, shifted), dropped)
+
+
+def _moved(expire_at_ms: int, ttl_offset_ms: int, latest: int) -> int:
+    """As the core has it: what is later than can be told from never counts as the latest that can."""
+    return max(codes.FIRST_EXPIRY_MS, min(min(expire_at_ms, codes.LATEST_EXPIRY_MS) + ttl_offset_ms, latest))

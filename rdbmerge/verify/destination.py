@@ -40,11 +40,12 @@ class Destination:
         self.by_meaning = frozenset(self._other_forms(sources))
 
     def _other_forms(self, sources: Iterable[tuple[Dialect, IndexFacts]]) -> Iterable[Logical]:
-        """The logical types of which at least one value cannot stay in its form."""
+        """The logical types of which at least one value cannot stay in its form, and has another."""
         for dialect, facts in sources:
             for number in {number for db in facts.dbs for number in db.types}:
-                if not self.loads(dialect, number):
-                    yield dialect.types[number].logical
+                logical = dialect.types[number].logical
+                if logical <= Logical.STREAM and not self.loads(dialect, number):
+                    yield logical
         if self.profile is not None and not self.profile.long_lengths:
             yield from (Logical.STRING, Logical.LIST, Logical.SET, Logical.ZSET, Logical.HASH)
 

@@ -42,6 +42,8 @@ def _expected_hash(value: Hash, reading: Reading) -> Value:
     times: dict[bytes, int] = {}
     for name, text in value.items():
         at_ms = value.expire_at_ms.get(name)
+        if at_ms is not None:
+            at_ms = min(at_ms, codes.LATEST_EXPIRY_MS)
         if at_ms is not None and not reading.as_it_stands:
             if dead_before_ms is not None and at_ms < dead_before_ms:
                 continue
@@ -53,7 +55,9 @@ def _expected_hash(value: Hash, reading: Reading) -> Value:
 
 
 def _latest(reading: Reading) -> int:
-    return codes.LATEST_FIELD_EXPIRY_MS if reading.latest_field_ms is None else reading.latest_field_ms
+    if reading.latest_field_ms is not None:
+        return reading.latest_field_ms
+    return codes.LATEST_EXPIRY_MS if reading.dialect.line == "valkey" else codes.LATEST_FIELD_EXPIRY_MS
 
 
 def _expected_stream(value: Stream, level: int) -> Stream:

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rdbbytes import entry, expiry, expiry_seconds, freq, idle, length, rdb, record, select, string
+from blobbytes import Raw, listpack
+from rdbbytes import entry, expiry, expiry_seconds, freq, idle, length, rdb, record, select, string, strings
 from rows import emitted, only_batch
 
+from rdbmerge.errors import FormatError
+from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.dialects import read_dialect
 from rdbmerge.format.digest import Digest, Digester, Reading
 from rdbmerge.format.emit import Change
 from rdbmerge.format.scan import Walk
+from rdbmerge.format.values import Logical
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "rdb"
 FILES = sorted(FIXTURES.glob("*/all_types.rdb"))
@@ -117,6 +121,54 @@ def test_a_real_file_emitted_under_rules_has_the_digest_of_its_source_under_them
 def test_dead_fields_do_not_count_and_those_that_live_are_shifted() -> None:
     dead = fields_hash((b"f", 100), (b"g", 500), (b"i", 0))
     assert of(dead, fields_dead_before_ms=101, ttl_offset_ms=7) == of(fields_hash((b"g", 507), (b"i", 0)))
+
+
+@pytest.mark.parametrize("at_ms", [1, 5, 1 << 48, (1 << 62) - 1, 1 << 62, (1 << 62) + 1, (1 << 63) - 1])
+@pytest.mark.parametrize("offset_ms", [0, 5, -5, HOUR, -HOUR])
+def test_fields_with_times_near_the_ends_come_out_as_they_count(at_ms: int, offset_ms: int) -> None:
+    hash_ = record(22, b"h", length(1) + string(b"f") + string(b"v") + at_ms.to_bytes(8, "little"))
+    view, batch, dialect = only_batch(rdb(80, select(0), hash_, magic=b"VALKEY080"))
+    out = emitted(view, batch, Change(dialect=dialect, ttl_offset_ms=offset_ms))
+    written = rdb(80, select(0), out, magic=b"VALKEY080")
+    assert of_file(written, as_it_stands=True) == of_file(view, ttl_offset_ms=offset_ms)
+
+
+LIST = (Logical.LIST,)
+
+
+def test_a_type_that_counts_by_its_meaning_may_change_its_form() -> None:
+    plain, packed = record(1, b"k", strings([b"a", b"5"])), record(18, b"k", b"\x01\x02" + string(listpack(b"a", 5)))
+    assert of(plain, by_meaning=LIST) == of(packed, by_meaning=LIST)
+    assert of(plain) != of(packed)
+    assert of(plain, by_meaning=LIST) != of(record(2, b"k", strings([b"a", b"5"])), by_meaning=[*Logical][:6])
+    assert of(entry(b"k"), by_meaning=LIST) == of(entry(b"k"))
+    as_set = record(2, b"k", strings([b"a", b"5"]))
+    assert of(as_set, by_meaning=LIST) == of(as_set)
+
+
+@pytest.mark.parametrize("attributes", [idle(5), freq(5), META, idle(5) + META])
+def test_attributes_that_are_ignored_do_not_count(attributes: bytes) -> None:
+    ignored = codes.HAS_IDLE | codes.HAS_FREQ | codes.HAS_META
+    for rules in ({}, {"by_meaning": LIST}):
+        with_them = record(1, b"k", strings([b"a"]), attributes=attributes)
+        assert of(with_them, **rules) != of(record(1, b"k", strings([b"a"])), **rules)
+        assert of(with_them, ignored_flags=ignored, **rules) == of(record(1, b"k", strings([b"a"])), **rules)
+
+
+def test_metadata_counts_beside_a_value_that_counts_by_its_meaning() -> None:
+    one = record(1, b"k", strings([b"a"]), attributes=META)
+    packed = record(18, b"k", b"\x01\x02" + string(listpack(b"a")), attributes=META)
+    other = record(1, b"k", strings([b"a"]), attributes=META.replace(b"\x07", b"\x08"))
+    assert of(one, by_meaning=LIST) == of(packed, by_meaning=LIST)
+    assert of(one, by_meaning=LIST) != of(other, by_meaning=LIST)
+
+
+@pytest.mark.parametrize("attributes", [b"", META])
+def test_a_value_that_counts_by_its_meaning_must_decode(attributes: bytes) -> None:
+    broken = record(18, b"k", b"\x01\x02" + string(listpack(b"a", Raw(b"\xfe"))), attributes=attributes)
+    assert of(broken).entries == 1
+    with pytest.raises(FormatError, match="a listpack element cannot start with 0xfe"):
+        of(broken, by_meaning=LIST)
 
 
 def test_a_key_without_the_prefix_is_not_one_with_it() -> None:
