@@ -76,6 +76,7 @@ print(time.perf_counter() - began, keys)
 """
 _DECODED_KEYS = 300_000  # rdbtools takes its time
 _LISTPACK_PARTS = 3
+_COLLECTIONS = ("list", "set", "zset", "hash")
 
 
 @dataclass
@@ -170,10 +171,7 @@ def make_files(folder: Path, keys: int, count: int) -> list[Path]:
     for number in range(2, count + 1):
         path = folder / f"bench-{keys}-{number}.rdb"
         if not path.exists():
-            subprocess.run(
-                [RDBMERGE, "merge", first, "-o", path, "--key-prefix", f"{number}:", "--quiet"],
-                check=True, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+            rdbmerge("merge", first, "-o", path, "--key-prefix", f"{number}:")
         files.append(path)
     return files
 
@@ -207,7 +205,7 @@ def one_script(script: str, path: Path) -> float:
 
 def bench_decode(folder: Path, rounds: int) -> list[Series]:
     """All values of one mixed file into Python objects, beside the two parsers that Python has."""
-    path = seeded(folder, "redis-6.2", _DECODED_KEYS)
+    path = file_of_types(folder, "redis-6.2", _DECODED_KEYS, "string", *_COLLECTIONS)  # rdb-py leaves out streams
     peers = {"rdbtools": RDBTOOLS}
     if importlib.util.find_spec("rdb"):
         peers["rdb-py"] = RDB_PY
@@ -262,17 +260,27 @@ def bench_recode(folder: Path, keys: int, rounds: int) -> Recoding:
 def listpack_file(folder: Path, keys: int) -> Path:
     """Collections alone, as Valkey 8.1 writes them, about `keys` of them; kept for the next run."""
     path = folder / f"bench-listpacks-{keys}.rdb"
-    if path.exists():
-        return path
-    first = seeded(folder, "valkey-8.1", keys)
-    parts = [folder / f"part-{number}.rdb" for number in range(_LISTPACK_PARTS)]
-    for number, part in enumerate(parts):  # less than half of the keys that are filled in are collections
-        only = ("--type", "list,set,zset,hash", "--key-prefix", f"{number}:")
-        subprocess.run([RDBMERGE, "merge", first, "-o", part, *only, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([RDBMERGE, "merge", *parts, "-o", path, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    for part in folder.glob("part-*"):
-        part.unlink()
+    if not path.exists():
+        first = file_of_types(folder, "valkey-8.1", keys, *_COLLECTIONS)
+        parts = [folder / f"part-{number}.rdb" for number in range(_LISTPACK_PARTS)]
+        for number, part in enumerate(parts):  # less than half of the keys that are filled in are collections
+            rdbmerge("merge", first, "-o", part, "--key-prefix", f"{number}:")
+        rdbmerge("merge", *parts, "-o", path)
+        for part in folder.glob("part-*"):
+            part.unlink()
     return path
+
+
+def file_of_types(folder: Path, name: str, keys: int, *types: str) -> Path:
+    """What a server wrote, values of some types alone; kept for the next run."""
+    path = folder / f"bench-{name}-{keys}-{'-'.join(types)}.rdb"
+    if not path.exists():
+        rdbmerge("merge", seeded(folder, name, keys), "-o", path, "--type", ",".join(types))
+    return path
+
+
+def rdbmerge(*words: str | Path) -> None:
+    subprocess.run([RDBMERGE, *words, "--quiet"], check=True, stdout=subprocess.DEVNULL)
 
 
 def bench_merge(files: Sequence[Path], rounds: int, folder: Path, *, indexed: bool) -> Merging:

@@ -1,3 +1,4 @@
+from rdbmerge.format._element_cy cimport Element
 from rdbmerge.format._items_cy cimport ItemReader
 
 
@@ -8,12 +9,14 @@ cdef class Decoder:
     cdef object failure
     cdef object others
     cdef object item_source
+    cdef list field_names
+    cdef bytes field_name(self, Element element)
     cdef object read_list(self)
     cdef object read_set(self)
     cdef object read_zset(self)
     cdef object read_hash(self)
     cdef object decode(self, int number, Py_ssize_t start, Py_ssize_t end)
-    cdef object key_at(self, Py_ssize_t start, Py_ssize_t end)
+    cdef object read_string(self, Py_ssize_t start, Py_ssize_t end)
 
 
 cdef class Items:
@@ -33,3 +36,18 @@ cdef class Entry:
     cdef Py_ssize_t key_start
     cdef Py_ssize_t value_start
     cdef Py_ssize_t value_end
+
+
+cdef class Entries:
+    cdef Decoder decoder
+    cdef int db
+    cdef const unsigned char[::1] types
+    cdef const unsigned char[::1] flags
+    cdef const long long[::1] expire_at_ms
+    cdef const long long[::1] hints
+    cdef const long long[::1] entry_start
+    cdef const long long[::1] key_start
+    cdef const long long[::1] value_start
+    cdef const long long[::1] ends
+    cdef Py_ssize_t rows
+    cdef Py_ssize_t row

@@ -15,8 +15,11 @@ except ModuleNotFoundError:
     from rdbmerge import _cython as cython
 
 if cython.compiled:
+    from cython.cimports.libc.string import memcmp
+    from cython.cimports.rdbmerge.format._element_cy import Element
     from cython.cimports.rdbmerge.format._items_cy import ItemReader
 else:
+    from rdbmerge.format._element_cy import Element
     from rdbmerge.format._items_cy import ItemReader
 
 if TYPE_CHECKING:
@@ -32,11 +35,12 @@ _NO_EXPIRY = cython.declare(cython.longlong, codes.NO_EXPIRY)
 _HAS_IDLE = cython.declare(cython.int, codes.HAS_IDLE)
 _HAS_FREQ = cython.declare(cython.int, codes.HAS_FREQ)
 _REPEATED = cython.declare(cython.int, codes.REPEATED_ITEM)
-_STRING_TYPE = cython.declare(cython.int, 0)
 _STRING = cython.declare(cython.int, int(Logical.STRING))
 _SET = cython.declare(cython.int, int(Logical.SET))
 _ZSET = cython.declare(cython.int, int(Logical.ZSET))
 _HASH = cython.declare(cython.int, int(Logical.HASH))
+_NAMES = cython.declare(cython.int, 256)  # a power of two
+_LONGEST_NAME = cython.declare(cython.Py_ssize_t, 64)
 
 
 @cython.final
@@ -63,6 +67,7 @@ class Decoder:
         self.failure = failure
         self.others = others
         self.item_source = item_source
+        self.field_names = [b""] * 256
 
     def value(self, number: cython.int, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> object:
         """The value of type `number` at `start` to `end`."""
@@ -74,15 +79,10 @@ class Decoder:
         logical: cython.int = reader.table[512 + number]
         if logical > _HASH:
             return self.others(number, start, end)
+        if logical == _STRING:
+            return self.read_string(start, end)
         if reader.begin(number, start, end) < 0:
             raise self.failure(reader)
-        if logical == _STRING:
-            if reader.step() < 0:
-                raise self.failure(reader)
-            text = reader.a.as_bytes()
-            if reader.step() < 0:
-                raise self.failure(reader)
-            return text
         if logical == _HASH:
             return self.read_hash()
         if logical == _ZSET:
@@ -129,6 +129,7 @@ class Decoder:
         count: cython.Py_ssize_t = 0
         start: cython.Py_ssize_t = reader.begun
         ascending: cython.bint = True
+        descending: cython.bint = True
         last: cython.double = 0.0
         before: bytes = b""
         found: dict = {}
@@ -139,6 +140,8 @@ class Decoder:
             member: bytes = reader.a.as_bytes()
             if count > 0 and (reader.score < last or (reader.score == last and member < before)):
                 ascending = False
+            elif count > 0:
+                descending = False
             last = reader.score
             before = member
             found[member] = last
@@ -147,9 +150,11 @@ class Decoder:
             got = reader.cursor.fail(_REPEATED, start, _ZSET)
         if got < 0:
             raise self.failure(reader)
-        if not ascending:  # servers write large ones from the highest score down
-            return dict(sorted(found.items(), key=_by_score))
-        return found
+        if ascending:
+            return found
+        if descending:  # so servers write large ones
+            return dict(reversed(found.items()))
+        return dict(sorted(found.items(), key=_by_score))
 
     @cython.cfunc
     def read_hash(self) -> object:
@@ -163,7 +168,7 @@ class Decoder:
             got = reader.step()
             if got <= 0:
                 break
-            field = reader.a.as_bytes()
+            field: bytes = self.field_name(reader.a)
             found[field] = reader.b.as_bytes()
             count += 1
             if reader.time != _NO_EXPIRY:
@@ -175,9 +180,24 @@ class Decoder:
         return Hash(found, expiries) if reader.expiring else found
 
     @cython.cfunc
-    def key_at(self, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> object:
+    def field_name(self, element: Element) -> bytes:
+        """The bytes of an element; the same object as lately, if it was met: hashes share their fields' names."""
+        if not cython.compiled or element.is_number or element.size == 0 or element.size > _LONGEST_NAME:
+            return element.as_bytes()
+        first = element.base + element.at
+        size: cython.Py_ssize_t = element.size
+        place: cython.int = (first[0] * 7 + first[size // 2] * 5 + first[size - 1] * 3 + size) % _NAMES
+        known: bytes = self.field_names[place]
+        if len(known) == size and memcmp(first, cython.cast(cython.p_const_char, known), size) == 0:
+            return known
+        known = element.as_bytes()
+        self.field_names[place] = known
+        return known
+
+    @cython.cfunc
+    def read_string(self, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> object:
         reader = self.reader
-        if reader.begin(_STRING_TYPE, start, end) < 0 or reader.step() < 0:
+        if reader.lone_string(start, end) < 0:
             raise self.failure(reader)
         return reader.a.as_bytes()
 
@@ -247,7 +267,7 @@ class Entry:
     @property
     def key(self) -> bytes:
         """The key, decoded."""
-        return self.decoder.key_at(self.key_start, self.value_start)
+        return self.decoder.read_string(self.key_start, self.value_start)
 
     @property
     def type(self) -> str:
@@ -300,35 +320,56 @@ class Entry:
         return f"<{self.type} {self.key!r} of db {self.db_number}>"
 
 
-def make_entries(
-    decoder: Decoder,
-    db: cython.int,
-    types: cython.const[cython.uchar][::1],
-    flags: cython.const[cython.uchar][::1],
-    expire_at_ms: cython.const[cython.longlong][::1],
-    hints: cython.const[cython.longlong][::1],
-    entry_start: cython.const[cython.longlong][::1],
-    key_start: cython.const[cython.longlong][::1],
-    value_start: cython.const[cython.longlong][::1],
-    ends: cython.const[cython.longlong][::1],
-    row: cython.Py_ssize_t,
-    stop: cython.Py_ssize_t,
-) -> list[Entry]:
-    """Rows of a batch, whose columns are memoryviews, as entries."""
-    entry: Entry
-    entries: list = []
-    while row < stop:
-        entry = Entry.__new__(Entry)
-        entry.decoder = decoder
-        entry.number = types[row]
-        entry.flags = flags[row]
-        entry.db_number = db
-        entry.expiry = expire_at_ms[row]
-        entry.hint = hints[row]
-        entry.entry_start = entry_start[row]
-        entry.key_start = key_start[row]
-        entry.value_start = value_start[row]
-        entry.value_end = ends[row]
-        entries.append(entry)
-        row += 1
-    return entries
+@cython.final
+@cython.cclass
+class Entries:
+    """Iterates over the rows of a batch, whose columns are given as memoryviews, as entries."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        db: cython.int,
+        types: cython.const[cython.uchar][::1],
+        flags: cython.const[cython.uchar][::1],
+        expire_at_ms: cython.const[cython.longlong][::1],
+        hints: cython.const[cython.longlong][::1],
+        entry_start: cython.const[cython.longlong][::1],
+        key_start: cython.const[cython.longlong][::1],
+        value_start: cython.const[cython.longlong][::1],
+        ends: cython.const[cython.longlong][::1],
+        rows: cython.Py_ssize_t,
+    ) -> None:
+        self.decoder = decoder
+        self.db = db
+        self.types = types
+        self.flags = flags
+        self.expire_at_ms = expire_at_ms
+        self.hints = hints
+        self.entry_start = entry_start
+        self.key_start = key_start
+        self.value_start = value_start
+        self.ends = ends
+        self.rows = rows
+        self.row = 0
+
+    def __iter__(self) -> Entries:
+        return self
+
+    def __next__(self) -> Entry:
+        row: cython.Py_ssize_t = self.row
+        if row >= self.rows:
+            raise StopIteration
+        self.row = row + 1
+        # Made one by one: an entry that was looked at and dropped leaves its memory, still in the cache, to the next.
+        entry: Entry = Entry.__new__(Entry)
+        entry.decoder = self.decoder
+        entry.number = self.types[row]
+        entry.flags = self.flags[row]
+        entry.db_number = self.db
+        entry.expiry = self.expire_at_ms[row]
+        entry.hint = self.hints[row]
+        entry.entry_start = self.entry_start[row]
+        entry.key_start = self.key_start[row]
+        entry.value_start = self.value_start[row]
+        entry.value_end = self.ends[row]
+        return entry

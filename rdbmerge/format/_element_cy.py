@@ -255,7 +255,8 @@ class Element:
     @cython.ccall
     def as_bytes(self) -> bytes:
         """The element's bytes, a copy."""
-        self.spell()
+        if self.is_number:
+            self.spell()
         if cython.compiled:
             return (cython.cast(cython.p_const_char, self.base) + self.at)[: self.size]
         else:

@@ -16,6 +16,9 @@ if cython.compiled:
 
 COMPILED: bool = cython.compiled
 
+# Most pieces are short: copying a fixed number of bytes is then quicker than exactly so many, where there is room.
+_SHORT = cython.declare(cython.Py_ssize_t, 16)
+
 
 def unpack(packed: cython.const[cython.uchar][::1], out: cython.uchar[::1]) -> cython.bint:
     """Fill `out`, whose size is what the file claims, from `packed`. False: the bytes are damaged."""
@@ -42,7 +45,8 @@ def unpack_lzf(
     back: cython.Py_ssize_t
     count: cython.Py_ssize_t
     control: cython.Py_ssize_t
-    k: cython.Py_ssize_t
+    source: cython.Py_ssize_t
+    size: cython.Py_ssize_t
     while i < in_size:
         control = packed[i]
         i += 1
@@ -51,7 +55,10 @@ def unpack_lzf(
             if count > in_size - i or count > out_size - o:
                 return False
             if cython.compiled:
-                memcpy(out + o, packed + i, count)
+                if count <= _SHORT and in_size - i >= _SHORT and out_size - o >= _SHORT:
+                    memcpy(out + o, packed + i, 16)
+                else:
+                    memcpy(out + o, packed + i, count)
             else:
                 out[o : o + count] = packed[i : i + count]
             i += count
@@ -70,10 +77,17 @@ def unpack_lzf(
         count += 2
         if back > o or count > out_size - o:
             return False
-        if cython.compiled and back >= count:
-            memcpy(out + o, out + o - back, count)
-        else:
-            for k in range(count):  # byte by byte: the source overlaps what is being written
-                out[o + k] = out[o + k - back]
-        o += count
+        source = o - back
+        if cython.compiled and count <= _SHORT and back >= _SHORT and out_size - o >= _SHORT:
+            memcpy(out + o, out + source, 16)
+            o += count
+            continue
+        while count > 0:  # what is copied may begin with itself: then it repeats, and twice as much is there each time
+            size = o - source if o - source < count else count
+            if cython.compiled:
+                memcpy(out + o, out + source, size)
+            else:
+                out[o : o + size] = out[source : source + size]
+            o += size
+            count -= size
     return o == out_size

@@ -223,7 +223,10 @@ class Pack:
         else:
             return self.fail(_START, self.packing << 8 | first)
         if 0x80 <= first < 0xC0 or 0xE0 <= first <= 0xF0:
-            element.set_bytes(base, at + head, size)
+            element.base = base
+            element.at = at + head
+            element.size = size
+            element.is_number = False
         size += head
         count = 1 if size < 128 else 2 if size < 16383 else 3 if size < 2097151 else 4 if size < 268435455 else 5
         if size > left - count:
@@ -285,7 +288,10 @@ class Pack:
                 size = load_be32(base, at + 1)
             if size > left - head:
                 return self.fail(_ELEMENT, self.packing)
-            element.set_bytes(base, at + head, size)
+            element.base = base
+            element.at = at + head
+            element.size = size
+            element.is_number = False
         elif 0xF1 <= first <= 0xFD:
             element.set_number((first & 0x0F) - 1)
         else:

@@ -7,7 +7,8 @@ Writes nothing, not even an index.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,14 +17,13 @@ import anycrc
 
 from rdbmerge.errors import ChecksumError, UsageError
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.core import Entry, make_entries
+from rdbmerge.format.core import Entries, Entry
 from rdbmerge.format.decode import Values
 from rdbmerge.format.records import Aux, End, Function
 from rdbmerge.format.scan import Walk
 from rdbmerge.snapshot.segment import Segment
 
 CRC64 = anycrc.Model("CRC64-REDIS")
-_ENTRIES_AT_ONCE = 1_024
 
 
 class RdbFile:
@@ -74,9 +74,12 @@ class RdbFile:
 
         An iteration that was begun goes on when the file is closed; one that begins then raises UsageError.
         """
-        segment, crc, done = self._segment, 0, 0
         if self._closed:
-            raise UsageError(f"{segment.name} is closed", remedy="open it again")
+            raise UsageError(f"{self._segment.name} is closed", remedy="open it again")
+        return chain.from_iterable(self._batches())
+
+    def _batches(self) -> Iterator[Iterable[Entry]]:
+        segment, crc, done = self._segment, 0, 0
         view = memoryview(segment.view)
         with segment.naming_errors():
             walk = Walk(view, dialect=segment.dialect)
@@ -85,16 +88,14 @@ class RdbFile:
                 if isinstance(item, Columns):
                     if self._check:
                         crc, done = CRC64.calc(view[done : item.stop], crc), item.stop
-                    for row in range(0, item.rows, _ENTRIES_AT_ONCE):
-                        yield from entries_of(decoder, item, row, min(item.rows, row + _ENTRIES_AT_ONCE))
+                    yield _entries_of(decoder, item)
                 elif isinstance(item, End) and item.checksum and self._check:
                     crc = CRC64.calc(view[done : item.checksum_offset], crc)
                     _check_checksum(item, crc)
 
 
-def entries_of(decoder: Any, columns: Columns, start: int, stop: int) -> list[Entry]:
-    """Some rows of a batch as entries."""
-    entries: list[Entry] = make_entries(
+def _entries_of(decoder: Any, columns: Columns) -> Iterable[Entry]:
+    entries: Iterable[Entry] = Entries(
         decoder,
         columns.db,
         # Interpreted, an array would hand out numbers of NumPy, which overflow and are not what a user expects.
@@ -106,8 +107,7 @@ def entries_of(decoder: Any, columns: Columns, start: int, stop: int) -> list[En
         columns.key_start.data,
         columns.value_start.data,
         columns.end.data,
-        start,
-        stop,
+        columns.rows,
     )
     return entries
 

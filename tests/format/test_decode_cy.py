@@ -14,7 +14,7 @@ from rdbbytes import entry, expiry, expiry_seconds, freq, idle, length, pairs, r
 from rows import only_batch
 
 from rdbmerge.errors import FormatError
-from rdbmerge.format.core import Entry, make_entries
+from rdbmerge.format.core import Entries, Entry
 from rdbmerge.format.decode import Values
 from rdbmerge.format.logical import Hash
 
@@ -25,7 +25,7 @@ def entries_of(*records: bytes, version: int = 14, db: int = 0) -> list[Any]:
     values = Values(view, dialect, held_templates(), name="it.rdb")
     names = ("type", "flags", "expire_at_ms", "hint", "entry_start", "key_start", "value_start", "end")
     columns = [getattr(batch, name).data for name in names]
-    return make_entries(values.decoder, batch.db, *columns, 0, batch.rows)
+    return list(Entries(values.decoder, batch.db, *columns, batch.rows))
 
 
 SETS = [
