@@ -247,7 +247,7 @@ def _plan(
         sources=file.sources,
         dbs=_target_dbs(file.sources),
         libraries=plan_libraries(candidates, rules.on_conflict) if profile is None or profile.functions else [],
-        module_data=plan_module_data(candidates, rules.on_conflict) if profile is None or profile.modules else [],
+        module_data=plan_module_data(candidates, rules.on_conflict) if profile is None or profile.module_data else [],
         conflicts=conflicts,
         output_bytes=0,
     )

@@ -17,7 +17,7 @@ from rdbmerge.format.values import COMMON_TYPES, REDIS_TYPES, VALKEY_TYPES
 
 Line = Literal["redis", "valkey"]
 
-_LONG_LENGTHS, _HINTS, _FUNCTIONS, _KEY_META, _MODULES = 8, 9, 10, 13, 8
+_MODULES, _LONG_LENGTHS, _HINTS, _MODULE_DATA, _FUNCTIONS, _KEY_META = 8, 8, 9, 9, 10, 13
 _OLDEST = 6  # what rdbmerge writes at least; see `versions`
 _TEMPLATES = {number for number, row in REDIS_TYPES.items() if row.name.startswith("hash_template")}
 _HASH_2 = 22  # Valkey's
@@ -70,6 +70,11 @@ class TargetProfile:
     def hints(self) -> bool:
         """Whether idle times and use counters of keys are understood."""
         return self.redis_version >= _HINTS
+
+    @property
+    def module_data(self) -> bool:
+        """Whether data that modules keep beside the keys can be loaded; a version later than their values."""
+        return self.modules and self.redis_version >= _MODULE_DATA
 
     @property
     def key_metadata(self) -> bool:

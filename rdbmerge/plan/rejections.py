@@ -127,13 +127,13 @@ def note_companions(candidates: Sequence[Candidate], profile: TargetProfile, fou
                         size_bytes=end - library.offset,
                     )
                 )
-        if not profile.modules:
+        if not profile.module_data:
             for data in candidate.index.facts.module_data:
                 found.add(
                     Rejection(
                         kind="module data",
                         outcome=found.outcome,
-                        why=f"{profile.name} loads no modules",
+                        why=f"{profile.name} loads no data of modules",
                         source=name,
                         offset=data.start,
                         key=data.module,

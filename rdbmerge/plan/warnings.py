@@ -65,7 +65,7 @@ def _of_companions(candidates: Sequence[Candidate], profile: TargetProfile) -> I
     modules = {data.module for one in candidates for data in one.index.facts.module_data}
     if libraries and not profile.functions:
         yield f"function libraries are left out, for {profile.name} has no functions: {', '.join(sorted(libraries))}"
-    if modules and not profile.modules:
+    if modules and not profile.module_data:
         yield f"data of modules is left out, for {profile.name} loads none: {', '.join(sorted(modules))}"
 
 

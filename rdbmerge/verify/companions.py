@@ -25,7 +25,7 @@ def companion_checks(
     """Libraries and module data of the merged file against those of the sources; none where the target knows none."""
     policy = rules.on_conflict
     held_libraries = _held(_libraries(origins), profile is None or profile.functions)
-    held_data = _held(_module_data(origins), profile is None or profile.modules)
+    held_data = _held(_module_data(origins), profile is None or profile.module_data)
     libraries, quarrels = _settle(held_libraries, policy)
     if rules.on_unsupported is Unsupported.FAIL and profile is not None:
         quarrels += [f"{profile.name} has no functions"] * (len(held_libraries) < len(_libraries(origins)))

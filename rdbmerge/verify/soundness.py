@@ -65,7 +65,7 @@ def _too_new_for(found: Found, profile: TargetProfile) -> Iterator[str]:
         yield f"{profile.name} does not know key metadata"
     if found.libraries and not profile.functions:
         yield f"{profile.name} has no functions"
-    if found.module_data and not profile.modules:
+    if found.module_data and not profile.module_data:
         yield f"{profile.name} loads no modules"
 
 
