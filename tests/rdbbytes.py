@@ -101,3 +101,15 @@ def rdb(
     if version >= 5:
         body += struct.pack("<Q", crc64(body) if checksum is None else checksum)
     return body + tail
+
+
+def slot(key: bytes) -> int:
+    """The slot of a cluster that a key is in: CRC16 (XMODEM) of its hash tag, or of all of it (rdb-format.md 12)."""
+    _, brace, rest = key.partition(b"{")
+    tag, closed, _ = rest.partition(b"}")
+    crc = 0
+    for byte in tag if brace and closed and tag else key:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xFFFF
+    return crc % 16_384

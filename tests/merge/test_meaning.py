@@ -12,7 +12,7 @@ from anymerge import ANY_RULES, FILES, as_entry, expected, file_of
 from anytarget import ABILITIES, RULES, SOURCES, held, newest_header
 from hypothesis import given, settings
 from merging import merged, merged_shards, saved
-from plan.test_sharding import slot
+from rdbbytes import slot
 from rows import contents
 from unfit import META
 

@@ -8,8 +8,6 @@ import resource
 import signal
 import stat
 import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from pathlib import Path
 import pytest
 from merging import NOW_MS, check_output, merged, planned, saved
 from rdbbytes import entry, expiry, function, pairs, rdb, record, resize, select, string, strings
+from writing import big, started, wait_for
 
 from rdbmerge.errors import DiskError, LedgerError, StoppedError, UsageError
 from rdbmerge.merge.writer import partial_path, write_plan
@@ -44,14 +43,6 @@ def write(merge: PlannedMerge, output: Path, *, jobs: int = 2, **options: object
 def beside(output: Path) -> set[str]:
     """What lies in the folder that no source is."""
     return {path.name for path in output.parent.iterdir()} - {"a.rdb", "b.rdb", "a.rdb.index", "b.rdb.index"}
-
-
-def big(folder: Path, megabytes: int) -> Path:
-    """A file of many keys, whose merge takes a while."""
-    rows = b"".join(entry(b"key:%07d" % n, b"v" * 1_000, expire_at_ms=AT) for n in range(megabytes * 1_000))
-    path = folder / "big.rdb"
-    path.write_bytes(b"REDIS0009" + select(0) + rows + b"\xff" + bytes(8))
-    return path
 
 
 def test_the_merged_file_holds_what_the_plan_says(merge: PlannedMerge, tmp_path: Path) -> None:
@@ -199,37 +190,6 @@ def test_an_output_that_appears_meanwhile_is_kept(merge: PlannedMerge, tmp_path:
 
 # --- crashes ------------------------------------------------------------------------------------------------------
 
-WRITER = """
-    import sys
-    from pathlib import Path
-    from merging import planned
-    from rdbmerge.steps.merge import write_merge
-    source, output = Path(sys.argv[1]), Path(sys.argv[2])
-    with planned([source], ttl_offset_ms=1) as merge:
-        print("planned", flush=True)
-        while True:
-            write_merge(merge, output, jobs=2, force="--force" in sys.argv)
-            print("written", flush=True)
-"""
-
-
-def started(source: Path, output: Path, *arguments: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WRITER), source, output, *arguments],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "planned\n"
-    return process
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
-
 
 def test_a_process_killed_while_writing_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
     source = big(tmp_path, 30)
@@ -276,20 +236,6 @@ def test_an_interrupt_leaves_nothing(merge: PlannedMerge, tmp_path: Path) -> Non
 
 
 # --- disks that refuse --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip("a small disk cannot be mounted here: that takes root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_a_full_disk_is_told_with_what_is_needed_and_leaves_nothing(tmp_path: Path, small_disk: Path) -> None:

@@ -88,8 +88,9 @@ def test_no_target_is_in_the_table_that_is_not_here() -> None:
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_what_came_with_a_version_is_there_from_it_on(name: str) -> None:
-    """rdb-format.md 4: hints 5.0, functions 7.0, key metadata Redis 8.6."""
+    """rdb-format.md 4: hints and module data 5.0, functions 7.0, key metadata Redis 8.6."""
     profile = PROFILES[name]
+    assert profile.module_data == (profile.redis_version >= 9 and name in SERVERS)
     assert profile.hints == (profile.redis_version >= 9)
     assert profile.functions == (profile.redis_version >= 10 and name != "elasticache-serverless")
     assert profile.key_metadata == (profile.redis_version >= 13)

@@ -93,7 +93,7 @@ def test_libraries_and_module_data_are_listed_too(tmp_path: Path, policy: Unsupp
             with pytest.raises(UnfitError, match=r"redis-3\.2 cannot hold 4 things of the sources") as unfit:
                 merge.plan(target="redis-3.2")
             assert "a.rdb: function library lib: redis-3.2 has no functions" in str(unfit.value)
-            assert "a.rdb: module data vectorset: redis-3.2 loads no modules" in str(unfit.value)
+            assert "a.rdb: module data vectorset: redis-3.2 loads no data of modules" in str(unfit.value)
         else:
             plan = merge.plan(target="redis-3.2", on_unsupported=policy)
             assert (plan.libraries, plan.module_data, plan.magic) == ([], [], "REDIS0006")

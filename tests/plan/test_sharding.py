@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rdbbytes import entry, rdb, record, select, string
+from rdbbytes import entry, rdb, record, select, slot, string
 from rows import only_batch
 
 from rdbmerge.errors import UsageError
@@ -32,27 +32,10 @@ KNOWN = {  # rdb-format.md 12
 }  # fmt: skip
 
 
-def crc16(data: bytes) -> int:
-    """XMODEM, bit by bit."""
-    crc = 0
-    for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xFFFF
-    return crc
-
-
-def slot(key: bytes) -> int:
-    """As the reference has it."""
-    _, brace, rest = key.partition(b"{")
-    tag, closed, _ = rest.partition(b"}")
-    return crc16(tag if brace and closed and tag else key) % SLOTS
-
-
 @cache
 def each_alone(prefix: bytes) -> Sharding:
     """Each slot is a shard of its own."""
-    return Sharding([[(slot, slot)] for slot in range(SLOTS)], prefix)
+    return Sharding([[(one, one)] for one in range(SLOTS)], prefix)
 
 
 def slots_of(*entries: bytes, prefix: bytes = b"") -> list[int]:
@@ -188,6 +171,6 @@ def test_a_shard_is_called_after_its_slots() -> None:
 
 
 def test_a_shard_of_many_runs_has_a_name_that_a_file_can_have() -> None:
-    odd, even = [(slot, slot) for slot in range(1, SLOTS, 2)], [(slot, slot) for slot in range(0, SLOTS, 2)]
+    odd, even = ([(one, one) for one in range(first, SLOTS, 2)] for first in (1, 0))
     assert [slots_text(runs) for runs in (even, odd)] == ["0+8191more", "1+8191more"]
     assert all(len(slots_text([(first * 10, first * 10 + 5) for first in range(n)])) <= 60 for n in range(1, 100))

@@ -71,6 +71,8 @@ def test_libraries_and_module_data_that_are_left_out_are_named(tmp_path: Path) -
         "data of modules is left out, for redis-3.2 loads none: vectorset",
     ]
     assert warnings(tmp_path, MODULE_DATA, LIBRARY, select(0), entry(b"k"), target="redis-7.0") == []
+    told = warnings(tmp_path, MODULE_DATA, select(0), entry(b"k"), target="redis-4.0")
+    assert told == ["data of modules is left out, for redis-4.0 loads none: vectorset"]
 
 
 def test_a_header_that_a_service_is_only_thought_to_read_is_told(tmp_path: Path) -> None:
