@@ -5,7 +5,7 @@ Reads the profile's facts by itself, and values by decoding them; shares nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,8 +137,8 @@ class Judge:
             self._level(number) >= _MEMORY_OF_PRODUCERS and self._level(number) > self.destination.stream_level
         )
 
-    def judge(self, values: Values, columns: Columns, wanted: Mask) -> tuple[Mask, Mask]:
-        """Which of the wanted rows cannot be held, and which of the others not whole.
+    def judge(self, values: Callable[[], Values], columns: Columns, wanted: Mask) -> tuple[Mask, Mask]:
+        """Which of the wanted rows cannot be held, and which of the others not whole; `values` are made at need.
 
         Raises FormatError for values that do not decode.
         """
@@ -152,9 +152,13 @@ class Judge:
             unfit |= wanted & (columns.end[:rows] - columns.entry_start[:rows] >= _LONG_BYTES)
         if not profile.key_metadata:
             lossy |= wanted & ((columns.flags[:rows] & codes.HAS_META) != 0)
-        for row in np.flatnonzero(wanted & self._asked[types] & ~unfit).tolist():
+        doubtful = np.flatnonzero(wanted & self._asked[types] & ~unfit).tolist()
+        if not doubtful:
+            return unfit, lossy & ~unfit
+        decoded = values()
+        for row in doubtful:
             number, start, end = int(types[row]), int(columns.value_start[row]), int(columns.end[row])
-            lossy[row] |= self._loses(values, number, start, end)
+            lossy[row] |= self._loses(decoded, number, start, end)
         return unfit, lossy & ~unfit
 
     def _loses(self, values: Values, number: int, start: int, end: int) -> bool:

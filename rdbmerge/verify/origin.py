@@ -124,7 +124,10 @@ class Origin:
 
     def unheld(self, columns: Columns, view: memoryview, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], ...]:
         """Which of the wanted rows the target cannot hold at all, and which not whole."""
-        values = Values(view, self.segment.dialect, self.segment.templates)
+
+        def values() -> Values:
+            return Values(view, self.segment.dialect, self.segment.templates)
+
         return self._judge.judge(values, columns, wanted)
 
     def digester(self, view: memoryview) -> Digester:
