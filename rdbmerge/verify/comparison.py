@@ -138,13 +138,13 @@ class Comparison:
     def _compare_meaning(self, line: Line, ours: Entries, theirs: Entries, note: Note) -> None:
         origin = line.origin
         values = Values(origin.segment.view, origin.segment.dialect, origin.segment.templates, name=origin.name)
-        wanted = expected_value(_value(values, ours), origin.reading)
+        wanted = expected_value(_value(values, ours), origin.reading, int(ours["type"]))
         try:
             there = _value(self.values, theirs)
         except FormatError as error:
             self._note(note, "value", line, theirs, "a value that decodes", str(error))
             return
-        difference = difference_of(wanted, expected_value(there, self.reading))
+        difference = difference_of(wanted, expected_value(there, self.reading, int(theirs["type"])))
         if difference is not None:
             self._note(note, difference.kind, line, theirs, difference.expected, difference.found)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rdbmerge.format import codes
 from rdbmerge.format.digest import Reading
 from rdbmerge.format.logical import Consumer, Group, Hash, Pending, Stream, StreamId, Value
+from rdbmerge.format.values import Shape
 from rdbmerge.units import format_instant
 
 if TYPE_CHECKING:
@@ -27,12 +28,16 @@ class ValueDifference:
     found: str
 
 
-def expected_value(value: Value, reading: Reading) -> Value:
-    """What a value counts as: fields' expiries moved, dead fields and what the target cannot hold left away."""
+def expected_value(value: Value, reading: Reading, number: int) -> Value:
+    """What a value counts as that stands in the file as type `number`.
+
+    Fields' expiries moved, dead fields and what the target cannot hold left away.
+    """
     if isinstance(value, Hash):
         return _expected_hash(value, reading)
     if isinstance(value, Stream):
-        return _expected_stream(value, reading.stream_level)
+        gives_back = reading.dialect.types[number].shape == Shape.STREAM_5
+        return _expected_stream(value, reading.stream_level, gives_back=gives_back)
     return value
 
 
@@ -60,8 +65,12 @@ def _latest(reading: Reading) -> int:
     return codes.LATEST_EXPIRY_MS if reading.dialect.line == "valkey" else codes.LATEST_FIELD_EXPIRY_MS
 
 
-def _expected_stream(value: Stream, level: int) -> Stream:
-    groups = {name: _expected_group(group, level) for name, group in value.groups.items()}
+def _expected_stream(value: Stream, level: int, *, gives_back: bool) -> Stream:
+    """`gives_back`: an entry without an owner was given back, for its form can tell; else it is just odd."""
+    groups = {
+        name: _expected_group(group, level, adopts=gives_back and level < _NACKS)
+        for name, group in value.groups.items()
+    }
     kept = replace(value, groups=groups)
     if level < _PRODUCERS:
         kept = replace(kept, idempotence=None)
@@ -70,10 +79,10 @@ def _expected_stream(value: Stream, level: int) -> Stream:
     return kept
 
 
-def _expected_group(group: Group, level: int) -> Group:
+def _expected_group(group: Group, level: int, *, adopts: bool) -> Group:
     consumers = dict(group.consumers)
     pending = dict(group.pending)
-    if level < _NACKS:
+    if adopts:
         orphans: list[StreamId] = [one for one, facts in pending.items() if facts.consumer is None]
         if orphans:
             owner, number = _OWNER, 1

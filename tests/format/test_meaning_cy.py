@@ -212,11 +212,12 @@ def decoded(one: Encoded) -> Any:
 def test_the_hash_agrees_with_the_comparison_of_decoded_values(data: st.DataObject, rules: dict[str, Any]) -> None:
     """Two ways to say what a hash must be: in bulk, and for one entry. Neither may see what the other does not."""
     one = data.draw(timed_forms(data.draw(TIMED_HASHES)))
-    wanted = expected_value(decoded(one), Reading(dialect=one.dialect, **rules))
+    wanted = expected_value(decoded(one), Reading(dialect=one.dialect, **rules), one.number)
     right = {name: (text, wanted.expire_at_ms.get(name)) for name, text in wanted.items()}
     other = data.draw(timed_forms(data.draw(st.one_of(st.just(right), TIMED_HASHES))))
     as_found = {**rules, "as_it_stands": True}
-    difference = difference_of(wanted, expected_value(decoded(other), Reading(dialect=other.dialect, **as_found)))
+    found = expected_value(decoded(other), Reading(dialect=other.dialect, **as_found), other.number)
+    difference = difference_of(wanted, found)
     assert (meaning_of(one, **rules) == meaning_of(other, **as_found)) == (difference is None)
 
 
