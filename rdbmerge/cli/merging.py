@@ -40,9 +40,9 @@ def merge_and_show(
 
     if output is None and not dry_run:
         raise UsageError("no output is named", remedy="give one with -o, or look at the plan with --dry-run")
-    outputs = [] if output is None else output_paths(output, shards)
-    if not dry_run and shards is not None:
+    if shards is not None:
         refuse_existing_files(output, force=True)  # only names are made of it: it may exist, but be no folder
+    outputs = [] if output is None else output_paths(output, shards)
     refuse_existing_files(*([] if dry_run else outputs), plan_file, report, force=force)
     files = _files(sources, outputs)
     with stoppable() as stop, bytes_progress(quiet) as progress:
