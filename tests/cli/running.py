@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from rdbmerge.cli import main
 
-COMMANDS = ("pull", "inspect", "merge", "verify")
+COMMANDS = ("pull", "inspect", "merge", "split", "verify", "targets")
 
 
 def run(*arguments: str | Path, **options: object) -> Result:

@@ -20,7 +20,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
     assert "Example:" in result.stdout
-    assert f"rdbmerge {name} " in result.stdout.split("Example:")[1]
+    assert re.search(rf"^ +rdbmerge {name}\b", result.stdout.split("Example:")[1], re.MULTILINE)
     assert run(name, "-h").stdout == result.stdout
 
 

@@ -6,7 +6,8 @@ from click.testing import CliRunner
 
 from rdbmerge.cli import options
 from rdbmerge.errors import UsageError
-from rdbmerge.plan.model import KeyPattern, Policy, Rules
+from rdbmerge.plan.model import KeyPattern, Policy, Rules, Unsupported
+from rdbmerge.plan.sharding import Slots
 
 
 def rules_of(*arguments: str) -> Rules:
@@ -32,7 +33,7 @@ def test_every_option_has_its_place_in_the_rules() -> None:
         "--ttl-offset", "3h", "--ttl-freeze-until", "2026-11-23T02:00:00Z", "--snapshot-time", "1700000000",
         "--on-conflict", "longest-ttl", "--db-map", "1:0, 2:5", "--db", "2,1,1", "--type", "Hash,string",
         "--include-key", "user:*", "--include-key", "re:^a", "--exclude-key", "glob:re:*", "--key-prefix", "p:",
-        "--keep-expired",
+        "--keep-expired", "--target", "Redis-6.2.14", "--on-unsupported", "strip",
     )  # fmt: skip
     assert rules == Rules(
         ttl_offset_ms=10_800_000,
@@ -46,6 +47,8 @@ def test_every_option_has_its_place_in_the_rules() -> None:
         exclude_keys=[KeyPattern(kind="glob", text=b"re:*")],
         key_prefix=b"p:",
         drop_expired=False,
+        target="redis-6.2",
+        on_unsupported=Unsupported.STRIP,
     )
 
 
@@ -66,12 +69,51 @@ def test_a_negative_offset_is_a_value_and_no_option() -> None:
         (["--db", "all"], "--db: 'all' is not the number of a db"),
         (["--type", "strings"], "--type: 'strings' is not a type"),
         (["--include-key", "re:("], "--include-key: '(' is not a regular expression"),
+        (["--target", "redis"], "--target: 'redis' is no target that is known"),
+        (["--target", "rdb-99"], "--target: rdb-99 is no version that is written"),
     ],
 )
 def test_what_cannot_be_is_told_with_its_option(arguments: list[str], message: str) -> None:
     with pytest.raises(UsageError) as refused:
         rules_of(*arguments)
     assert str(refused.value).startswith(message)
+    assert refused.value.remedy
+
+
+def shards_of(*arguments: str) -> list[Slots] | None:
+    got: list[list[Slots] | None] = []
+
+    @click.command()
+    @options.shards_options
+    def probe(shards: list[Slots] | None) -> None:
+        got.append(shards)
+
+    result = CliRunner().invoke(probe, list(arguments), standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return got[0]
+
+
+def test_shards_are_given_by_their_number_or_by_their_slots() -> None:
+    assert shards_of() is None
+    assert shards_of("--shards", "2") == [[(0, 8191)], [(8192, 16383)]] == shards_of("--slots", "0-8191,8192-16383")
+    assert shards_of("--slots", "0-9+11-16383,10") == [[(0, 9), (11, 16383)], [(10, 10)]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shards", "2", "--slots", "0-16383"], "--shards and --slots are both given"),
+        (["--shards", "501"], "501 shards cannot be"),
+        (["--slots", "0-5,7-16383"], "--slots: slot 6 is given to no shard"),
+        (["--slots", "0-5,5-16383"], "--slots: slot 5 is given twice"),
+        (["--slots", "x"], "--slots: 'x' is no run of slots"),
+    ],
+)
+def test_shards_that_cannot_be_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        shards_of(*arguments)
+    assert str(refused.value) == message
     assert refused.value.remedy
 
 

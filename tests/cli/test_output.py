@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rdbmerge.cli.output import show_failure, show_ledger, show_table, spent
+from rdbmerge.cli.output import heading_of, left_out_names, show_failure, show_ledger, show_table, spent
 from rdbmerge.ledger import Ledger, LedgerLine
 
 
@@ -27,6 +27,24 @@ def test_a_ledger_shows_the_columns_that_matter(capsys: pytest.CaptureFixture[st
     assert out[2].split() == ["a", "0", "3", "1", "2"]
     assert out[3].split() == ["b", "1", "->", "0", "4", "0", "4"]
     assert out[-1].split() == ["total", "7", "1", "6"]
+
+
+def test_what_is_stripped_is_told_as_a_part_of_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    line = LedgerLine(source="a", db=0, target_db=0, read=9, written=4, rejected=2, elsewhere=3, stripped=1)
+    show_ledger(Ledger(lines=[line]))
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "Source   Db   Read   Rejected   Elsewhere   Written   Of them stripped"
+    assert out[2].split() == ["a", "0", "9", "2", "3", "4", "1"]
+
+
+def test_the_columns_of_a_ledger_are_those_that_hold_a_number() -> None:
+    lines = [
+        LedgerLine(source="a", db=0, target_db=0, expired=1),
+        LedgerLine(source="b", db=0, target_db=0, stripped=2),
+    ]
+    assert left_out_names(*lines) == ["expired", "stripped"]
+    assert left_out_names() == []
+    assert [heading_of(name) for name in ("expired", "conflict_dropped")] == [">Expired", ">Lost conflict"]
 
 
 def test_failures_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
