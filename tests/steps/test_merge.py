@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,18 +20,29 @@ from merging import NOW_MS, check_output, merged, planned, saved
 from rdbbytes import entry, pairs, rdb, record, select
 from realservers import ServerBinary, ServerRefused, each_server, running
 from truth import Truth, diff, expected_merge, read_live, read_truth
+from unfit import of_form
 
-from rdbmerge.errors import ConflictError, DiskError, FormatError, StoppedError, UsageError
+from rdbmerge.errors import ConflictError, DiskError, FormatError, StoppedError, UnfitError, UsageError
 from rdbmerge.format.dialects import read_dialect
-from rdbmerge.plan.model import Conflict, Plan, Policy, Rules
+from rdbmerge.plan.model import Conflict, Plan, Policy, Rejection, Rules, Unsupported
+from rdbmerge.plan.sharding import even_slots
 from rdbmerge.snapshot.manifest import manifest_path, read_manifest
-from rdbmerge.steps.merge import MergeProgress, conflicts_path, planned_merge, refuse_existing, write_merge
+from rdbmerge.steps.merge import (
+    MergeProgress,
+    conflicts_path,
+    output_paths,
+    planned_merge,
+    refuse_existing,
+    rejected_path,
+    write_merge,
+)
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "rdb"
 VERSIONS = sorted(path.name for path in FIXTURES.iterdir())
 HOUR = 3_600_000
 ONE = rdb(9, select(0), entry(b"a"), entry(b"b", expire_at_ms=2_000_000_000_000))
 TWO = rdb(9, select(0), entry(b"b"), record(4, b"h", pairs({b"f": b"v"})))
+UNFIT = rdb(14, select(0), of_form("array"), of_form("hash_listpack_ex"), entry(b"fits"))
 
 
 def write(sources: list[Path], output: Path, *, force: bool = False, **rules: Any) -> Plan:
@@ -100,6 +112,59 @@ def test_a_list_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         planned_merge(saved(tmp_path, ONE), Rules(), now_ms=NOW_MS, jobs=1, conflicts_to=tmp_path / "nowhere" / "c"),
     ):
         pass
+
+
+@pytest.mark.parametrize("policy", Unsupported)
+def test_what_the_target_cannot_hold_is_listed_line_by_line(tmp_path: Path, policy: Unsupported) -> None:
+    sources, listed = saved(tmp_path, UNFIT, ONE), rejected_path(tmp_path / "out.rdb")
+    rules = Rules(target="redis-6.2", on_unsupported=policy, on_conflict=Policy.FIRST)
+    with suppress(UnfitError), planned_merge(sources, rules, now_ms=NOW_MS, jobs=1, rejected_to=listed):
+        assert policy is not Unsupported.FAIL
+    assert listed.name == "out.rdb.rejected.jsonl"
+    told = [Rejection.model_validate_json(line) for line in listed.read_text().splitlines()]
+    array, hash_ = {
+        Unsupported.FAIL: ("refused", "refused"),
+        Unsupported.SKIP: ("skipped", "skipped"),
+        Unsupported.STRIP: ("skipped", "stripped"),
+    }[policy]
+    assert [(one.source, one.key, one.outcome) for one in told] == [
+        ("a.rdb", '"array"', array), ("a.rdb", '"hash_listpack_ex"', hash_),
+    ]  # fmt: skip
+    assert stat.S_IMODE(listed.stat().st_mode) == 0o600
+
+
+def test_a_list_of_what_did_not_fit_before_goes_when_all_fits(tmp_path: Path) -> None:
+    listed = tmp_path / "rejected"
+    listed.write_text("stale")
+    with planned_merge(saved(tmp_path, ONE), Rules(target="redis-6.2"), now_ms=NOW_MS, jobs=1, rejected_to=listed):
+        pass
+    assert not listed.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.rdb", "a.rdb.index"]
+
+
+def test_files_of_shards_are_called_after_their_slots() -> None:
+    assert output_paths(Path("x/out.rdb"), None) == [Path("x/out.rdb")]
+    assert output_paths(Path("x/out.rdb"), [[(0, 9), (11, 16383)], [(10, 10)]]) == [
+        Path("x/out.0-9+11-16383.rdb"), Path("x/out.10.rdb"),
+    ]  # fmt: skip
+    assert output_paths(Path("plain"), even_slots(1)) == [Path("plain.0-16383")]
+    assert len(set(output_paths(Path("a.b.rdb"), even_slots(500)))) == 500
+
+
+def test_the_plan_of_a_merge_into_one_file_is_the_only_one(tmp_path: Path) -> None:
+    with planned(saved(tmp_path, ONE)) as merge:
+        assert [merge.plan] == list(merge.plans)
+    with planned(saved(tmp_path, ONE), shards=even_slots(2)) as merge, pytest.raises(ValueError, match="too many"):
+        assert merge.plan
+
+
+def test_progress_of_shards_reaches_the_size_of_all(tmp_path: Path) -> None:
+    told: list[MergeProgress] = []
+    with planned(saved(tmp_path, ONE), shards=even_slots(3)) as merge:
+        write_merge(merge, tmp_path / "out.rdb", jobs=2, progress=told.append)
+        total = sum(plan.output_bytes for plan in merge.plans)
+    assert {one.total_bytes for one in told} == {total}
+    assert max(one.done_bytes for one in told) == total - 3 * 8  # the checksums follow at the end
 
 
 def test_progress_goes_from_nothing_to_all_in_both_phases(tmp_path: Path) -> None:

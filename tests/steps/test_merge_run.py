@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from truth import read_truth
 
-from rdbmerge.errors import ConflictError, StoppedError, UsageError
-from rdbmerge.plan.model import Plan, Policy, Rules
+from rdbmerge.errors import ConflictError, StoppedError, UnfitError, UsageError
+from rdbmerge.plan.model import Plan, Policy, Rejection, Rules, Unsupported
+from rdbmerge.plan.sharding import even_slots
 from rdbmerge.snapshot.manifest import read_manifest
 from rdbmerge.steps.merge import MergeProgress
 from rdbmerge.steps.merge_run import MergeReport, run_merge
@@ -61,6 +63,41 @@ def test_conflicts_that_end_a_merge_are_listed(sources: list[Path], tmp_path: Pa
     assert str(failure.value).endswith(f"all of them are listed in {output}.conflicts.jsonl")
     assert failure.value.remedy
     assert not output.exists()
+
+
+def test_what_the_target_cannot_hold_ends_a_merge_and_is_listed(golden: Path, tmp_path: Path) -> None:
+    source, output = Path(shutil.copy(golden / "7.4.1" / "all_types.rdb", tmp_path / "a.rdb")), tmp_path / "out.rdb"
+    with pytest.raises(UnfitError) as failure:
+        run_merge([source], output, Rules(target="redis-6.2"), now_ms=NOW_MS, jobs=1)
+    assert str(failure.value).endswith(f"all of them are listed in {output}.rejected.jsonl")
+    assert failure.value.remedy
+    assert not output.exists()
+    rules = Rules(target="redis-6.2", on_unsupported=Unsupported.STRIP)
+    report = run_merge([source], output, rules, now_ms=NOW_MS, jobs=1)
+    lines = Path(report.rejected_file or "").read_text().splitlines()
+    outcomes = [Rejection.model_validate_json(line).outcome for line in lines]
+    total = report.ledger.total()
+    assert outcomes.count("stripped") == total.stripped > 0
+    functions = read_truth(golden / "7.4.1" / "all_types.truth.jsonl.gz").functions
+    assert outcomes.count("skipped") == total.rejected + len(functions)
+    assert report.recoded > 50
+    assert report.files[0].magic == "REDIS0009"
+
+
+def test_shards_are_reported_file_by_file_with_one_ledger(sources: list[Path], tmp_path: Path) -> None:
+    rules = Rules(on_conflict=Policy.FIRST, dbs=[0])
+    whole = run_merge(sources, None, rules, now_ms=NOW_MS, jobs=2, dry_run=True)
+    report = run_merge(sources, tmp_path / "out.rdb", rules, now_ms=NOW_MS, jobs=2, shards=even_slots(3))
+    assert (report.ledger, report.keys, report.rules) == (whole.ledger, whole.keys, rules)
+    assert (report.conflicts, report.recoded) == (whole.conflicts, whole.recoded)
+    assert [source.fields_expired for source in report.sources] == [source.fields_expired for source in whole.sources]
+    assert sum(file.keys for file in report.files) == report.keys
+    assert sum(file.output_bytes for file in report.files) == report.output_bytes
+    for file in report.files:
+        assert file.path is not None
+        assert file.manifest == read_manifest(Path(file.path))
+        assert Path(file.path).stat().st_size == file.output_bytes
+    assert MergeReport.model_validate_json(report.model_dump_json()) == report
 
 
 def test_an_output_that_exists_is_refused_before_any_work(sources: list[Path], tmp_path: Path) -> None:
