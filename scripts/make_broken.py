@@ -5,7 +5,8 @@
     scripts/make_broken.py --texts    and, from what rdbmerge now says, the .error.txt and .warning.txt beside them
 
 The texts are promises to users: read every line of the difference before committing it. A file named inside_* is
-damaged where only decoding looks; its text is what reading its values says, those of all others what a merge says.
+damaged where only decoding looks; its text is what reading its values says, those of all others what a merge says. One
+named unfit_* is sound, and its text is what a merge for Redis 6.2 says.
 """
 
 from __future__ import annotations
@@ -161,6 +162,20 @@ INSIDE: dict[str, bytes] = {
     "inside_stream_producers": inside(26, stream(4)[:-3] + b"\x02" + (string(b"p") + b"\x00") * 2 + bytes(2)),
     "inside_array_twice": inside(28, b"\x02\x00" + (b"\x07\x00" + string(b"a")) * 2),
 }
+HASH = string(listpack(b"f", b"v", 2_000_000_000_000, b"g", b"w", 0))
+ARRAY = b"\x01\x00" + b"\x07\x00" + string(b"a")
+# Sound, and refused for an older target.
+UNFIT: dict[str, bytes] = {
+    "unfit_array": one(14, record(28, b"array", ARRAY)),
+    "unfit_hash_field_expiry": one(12, record(25, b"hash", bytes(8) + HASH)),
+    "unfit_function": rdb(10, function(LIBRARY), select(0), entry(b"good")),
+    "unfit_key_metadata": one(13, record(0, b"key", string(b"v"), attributes=META)),
+    "unfit_stream_producers": one(13, record(26, b"stream", stream(4, producers={b"p": {b"1": ONE}}, iids=(1, 0)))),
+    "unfit_stream_without_owner": one(
+        14, record(27, b"stream", stream(5, groups=[group(5, b"g", pending=[(ONE, 1, 1)], nacked=[ONE])]))
+    ),
+    "unfit_several": rdb(14, function(LIBRARY), select(3), *(record(28, b"array:%02d" % n, ARRAY) for n in range(11))),
+}
 # Accepted, with a warning.
 ODD: dict[str, bytes] = {
     "odd_trailing_garbage": WHOLE + b"garbage",
@@ -170,15 +185,17 @@ ODD: dict[str, bytes] = {
     "odd_db_number": rdb(11, select(16), entry(b"k")),
 }
 
+ALL = BROKEN | INSIDE | UNFIT | ODD
+
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for name, data in (BROKEN | INSIDE | ODD).items():
+    for name, data in ALL.items():
         (FOLDER / f"{name}.rdb").write_bytes(data)
     if "--texts" in sys.argv:
         from broken import text_beside, told
 
-        for name in BROKEN | INSIDE | ODD:
+        for name in ALL:
             path = FOLDER / f"{name}.rdb"
             text_beside(path).write_text(told(path))
 

@@ -12,13 +12,18 @@ import rdbmerge
 from rdbmerge.errors import RdbMergeError
 from rdbmerge.steps.merge import write_merge
 
+UNFIT_TARGET = "redis-6.2"
+
 
 def told(path: Path) -> str:
     """Error, remedy and exit code of merging a copy of the file, or the warnings of a merge that went well.
 
-    A file named inside_* is damaged where a merge does not look: its values are decoded instead.
+    A file named inside_* is damaged where a merge does not look: its values are decoded instead. One named unfit_* is
+    sound, but holds what an older target cannot: it is merged for UNFIT_TARGET.
     """
-    return _decoding(path) if path.name.startswith("inside_") else _merging(path)
+    if path.name.startswith("inside_"):
+        return _decoding(path)
+    return _merging(path, UNFIT_TARGET if path.name.startswith("unfit_") else None)
 
 
 def _decoding(path: Path) -> str:
@@ -31,12 +36,12 @@ def _decoding(path: Path) -> str:
     return "exit 0\n"
 
 
-def _merging(path: Path) -> str:
+def _merging(path: Path, target: str | None) -> str:
     with tempfile.TemporaryDirectory() as name:
         source, output = Path(shutil.copy(path, name)), Path(name) / "out" / "merged.rdb"
         output.parent.mkdir()
         try:
-            with planned([source]) as merge:
+            with planned([source], target=target) as merge:
                 write_merge(merge, output, jobs=1)
                 return "".join(f"Warning: {text}\n" for text in merge.plan.warnings) + "exit 0\n"
         except RdbMergeError as error:
