@@ -183,9 +183,7 @@ def rewrite(
         return Rewritten(bytes(view[start:end]), 0)
     latest = latest_ms(shape)
     shifted = [
-        field
-        if field.expire_at_ms is None
-        else Field(_moved(field.expire_at_ms, ttl_offset_ms, latest), field.raw)
+        field if field.expire_at_ms is None else Field(_moved(field.expire_at_ms, ttl_offset_ms, latest), field.raw)
         for field in alive
     ]
     return Rewritten(write_fields(shape, shifted), dropped)

@@ -45,10 +45,10 @@ def verify(
     """Compare the file `merged` with its sources, or with the plan it was written by.
 
     Args:
-        merged: one file, or with `shards` one for each of them, in their order.
+        merged: one file, or with `shards` one for each of them, in their order unless their names tell.
         against: RDB files and folders, in order of precedence; or one plan (`.json`), whose rules then hold.
         rules: what was declared about the merge; None with a plan.
-        shards: the slots of each shard of a cluster; None: one file holds all keys.
+        shards: the slots of each shard of a cluster; None: one file holds all keys, or a plan says it.
         witness_server: a server binary to ask; else one is looked for.
         jobs: threads.
         progress: is told of bytes read, of the merged files and of the sources.
@@ -61,8 +61,10 @@ def verify(
     level, witness = Level(level), Witness(witness)
     files = [merged] if isinstance(merged, Path) else list(merged)
     plans, paths, rules = _against(against, rules)
-    if plans is not None and plans[0].rules.slots is not None:
-        shards = [plan.rules.slots or [] for plan in plans]
+    if plans is not None:
+        if shards is not None:
+            raise _rules_twice()
+        shards = None if plans[0].rules.slots is None else [plan.rules.slots or [] for plan in plans]
     _refuse_other_number(files, shards)
     files = _in_order(files, shards)
     _refuse_itself(files, paths)
@@ -88,7 +90,7 @@ def verify(
 def _against(against: Sequence[Path], rules: Rules | None) -> tuple[list[Plan] | None, list[Path], Rules]:
     if all(path.suffix == PLAN_SUFFIX for path in against):
         if rules is not None:
-            raise UsageError("a plan holds its own rules", remedy="give the plan alone, or the files with options")
+            raise _rules_twice()
         if len(against) > 1:
             raise UsageError(
                 f"{len(against)} plans are given", remedy="one plan holds all shards of a merge: give that alone"
@@ -100,10 +102,17 @@ def _against(against: Sequence[Path], rules: Rules | None) -> tuple[list[Plan] |
     return None, find_rdb_files(against), rules or Rules()
 
 
+def _rules_twice() -> UsageError:
+    return UsageError("a plan holds its own rules", remedy="give the plan alone, or the files with options")
+
+
 def read_plans(path: Path) -> list[Plan]:
     """The plan that `merge --plan` wrote, or those of the shards. Raises UsageError."""
     try:
-        return PLANS.validate_json(path.read_text(encoding="utf-8"))
+        plans = PLANS.validate_json(path.read_text(encoding="utf-8"))
+        if not plans:
+            raise ValueError("it is empty")
+        return plans
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", remedy="check the path") from error
     except (ValidationError, ValueError) as error:

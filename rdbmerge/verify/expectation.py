@@ -106,13 +106,20 @@ class SourceReader:
             first, last = np.searchsorted(losers, (chunk.start, chunk.stop))
             if first == last:
                 continue
-            for batch in origin.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=self.columns()):
-                left_out = (~np.isin(batch.entry_start[: batch.rows], losers[first:last])).astype(np.uint8)
-                lost = origin.digester(origin.segment.view).digest(batch, left_out)
-                line.digest -= lost
-                line.expected -= lost.entries
-                line.expected_expires -= lost.expires
-                line.conflict_dropped += lost.entries
+            with origin.segment.naming_errors():
+                for batch in origin.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=self.columns()):
+                    self._subtract(line, batch, np.isin(batch.entry_start[: batch.rows], losers[first:last]))
+
+    @staticmethod
+    def _subtract(line: Line, batch: Columns, lost: NDArray[np.bool_]) -> None:
+        origin, view = line.origin, line.origin.segment.view
+        digest = origin.digester(view).digest(batch, (~lost).astype(np.uint8))
+        _, lossy = origin.unheld(batch, view, lost)
+        line.digest -= digest
+        line.expected -= digest.entries
+        line.expected_expires -= digest.expires
+        line.stripped -= int(np.count_nonzero(lossy))
+        line.conflict_dropped += digest.entries
 
     def _chunk(self, task: tuple[Origin, Chunk, Shards]) -> list[Line]:
         origin, chunk, shards = task
