@@ -6,6 +6,7 @@ One form in, the same form out. Knows nothing of keys, dbs or plans.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,7 @@ class FieldJudge:
         return verdicts
 
 
+@cache
 def field_shapes(dialect: Dialect) -> bytes:
     """256 cells: the shape of the types whose fields expire, 255 for all others."""
     types = dialect.types

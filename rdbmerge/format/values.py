@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 
 
 class Shape(IntEnum):
@@ -153,8 +154,13 @@ def empty_table(types: dict[int, ValueType]) -> bytes:
 
 def item_tables(types: dict[int, ValueType]) -> bytes:
     """4 x 256 bytes for the core's reader of items: shape, packing, logical type, whether fields hold expiries."""
-    nothing = UNKNOWN_SHAPE
-    rows = [types.get(number) for number in range(256)]
+    return _item_tables(tuple(types.items()))
+
+
+@cache  # every reader asks, some of them for one value
+def _item_tables(types: tuple[tuple[int, ValueType], ...]) -> bytes:
+    nothing, known = UNKNOWN_SHAPE, dict(types)
+    rows = [known.get(number) for number in range(256)]
     return (
         bytes(nothing if row is None else int(row.shape) for row in rows)
         + bytes(0 if row is None else int(row.packing) for row in rows)
