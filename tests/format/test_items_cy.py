@@ -130,6 +130,12 @@ def test_a_list_mixes_packed_and_plain_nodes() -> None:
     assert value_of(18, length(5) + empty + nodes + empty) == [b"a", b"1", b"plain", *[b"x"] * 40]
 
 
+@pytest.mark.parametrize("container", [0, 3, (1 << 64) - 1])
+def test_a_node_is_plain_or_packed(container: int) -> None:
+    with pytest.raises(FormatError, match=f"at byte 11: a list node cannot have container {container}"):
+        value_of(18, b"\x02\x01\x01a" + length(container) + string(listpack(b"a")))
+
+
 def test_a_node_may_be_a_number() -> None:
     assert value_of(18, b"\x01\x01\xc0\x07") == [b"7"]
     with pytest.raises(FormatError, match="a listpack whose size"):
@@ -157,15 +163,15 @@ def test_a_packed_expiry_must_be_a_time(at_ms: Element) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "payload"),
+    ("number", "payload", "place"),
     [
-        (22, b"\x01" + length(1 << 62) + b"\x01f\x01v"), (22, b"\x01" + length((1 << 64) - 1) + b"\x01f\x01v"),
-        (24, time(0) + b"\x01" + length(1 << 62) + b"\x01f\x01v"), (24, time(-1) + b"\x00"),
-        (24, time(1 << 62) + b"\x00"),
+        (22, b"\x01" + length(1 << 62) + b"\x01f\x01v", 1), (22, b"\x01" + length((1 << 64) - 1) + b"\x01f\x01v", 1),
+        (24, time(0) + b"\x01" + length(1 << 62) + b"\x01f\x01v", 9), (24, time(-1) + b"\x00", 0),
+        (24, time(1 << 62) + b"\x00", 0),
     ],
 )  # fmt: skip
-def test_a_stored_expiry_must_be_a_time(number: int, payload: bytes) -> None:
-    with pytest.raises(FormatError, match="a hash field whose expiry is not a time"):
+def test_a_stored_expiry_must_be_a_time(number: int, payload: bytes, place: int) -> None:
+    with pytest.raises(FormatError, match=f"at byte {7 + place}: a hash field whose expiry is not a time"):
         value_of(number, payload)
 
 
@@ -187,7 +193,7 @@ def test_a_score_of_eight_bytes_is_no_nan() -> None:
         value_of(5, b"\x01\x01m" + double(float("nan")))
 
 
-TEMPLATE = {"t5": [b"a", b"bb"], "t9": [b"x"], "t6": []}
+TEMPLATE = {"t5": [b"a", b"bb"], "t9": [b"x"], "t6": [], "t0": [b"zero"]}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +201,7 @@ TEMPLATE = {"t5": [b"a", b"bb"], "t9": [b"x"], "t6": []}
     [
         (30, string(listpack(5, b"v", -7)), {b"a": b"v", b"bb": b"-7"}), (30, string(listpack(9, b"")), {b"x": b""}),
         (32, b"\x05\x01v\xc1\x00\x10", {b"a": b"v", b"bb": b"4096"}), (32, b"\x09" + lzf(b"y" * 50), {b"x": b"y" * 50}),
-        (30, string(listpack(6)), {}), (32, b"\x06", {}),
+        (30, string(listpack(6)), {}), (32, b"\x06", {}), (30, string(listpack(0, 1)), {b"zero": b"1"}),
     ],
 )  # fmt: skip
 def test_a_hash_with_a_template_has_its_names(number: int, payload: bytes, fields: dict[bytes, bytes]) -> None:

@@ -10,6 +10,7 @@ from blobbytes import (
     EMPTY_LISTPACK,
     Element,
     Id,
+    Raw,
     listpack,
     lzf,
     node,
@@ -140,8 +141,11 @@ def test_a_node_holds_as_many_entries_as_it_says(count: int, deleted: int) -> No
 
 
 def test_the_listpack_of_a_node_must_be_sound() -> None:
-    whole = [*node_head(1, 0), *own(0, 0)]
+    whole = [*node_head(2, 0, b"f"), *own(0, 0, b"k", b"v"), *same(0, 1, b"v")]
     assert refusal(*whole, count=3) == "a listpack that holds another number of elements than it says"
+    bad = Raw(b"\xf7")
+    for place in range(len(whole)):
+        assert refusal(*whole[:place], bad, *whole[place + 1 :]) == "a listpack element cannot start with 0xf7"
     with pytest.raises(FormatError, match="at byte 25: a listpack whose size does not fit its bytes"):
         value_of(STREAM, stream(1, [node(MASTER, listpack(*whole)[:-1])]))
     with pytest.raises(FormatError, match="a stream node that ends inside an entry"):
