@@ -127,7 +127,7 @@ def test_a_hostile_length_anywhere_is_answered_alike(data: bytes, put: bytes) ->
 @pytest.mark.parametrize("seed", range(8))
 def test_thousands_of_damaged_files_are_one_to_both(seed: int) -> None:
     generator = random.Random(seed)
-    for _ in range(250):
+    for _ in range(160):
         damaged = bytearray(generator.choice([REDIS, REDIS, VALKEY]))
         for _ in range(generator.randint(1, 4)):
             place = generator.randrange(9, len(damaged))
@@ -195,7 +195,7 @@ def test_a_payload_damaged_anywhere_is_one_to_both(form: Form) -> None:
     payloads = list(damages(form.payload))
     if form.packed:
         payloads += damages(form.payload.replace(string(form.inside), lzf(form.inside)))
-    decoded_alike(form, payloads)
+    decoded_alike(form, payloads[::2] if len(payloads) > 2_000 else payloads)
 
 
 @by_name(FORMS)

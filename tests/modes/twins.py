@@ -135,14 +135,20 @@ def _of_batch(room: dict[str, ModuleType], walk: Any, batch: Any, changes: Any) 
     said: list[Any] = [(batch.db, rows), *(getattr(batch, name)[:rows].tolist() for name in COLUMNS)]
     said.append(attempt(lambda: batch.hash_keys(view).tolist()))
     for rules in changes:
-        change = room["emit"].Change(dialect=dialect, **rules)
-        reading = room["digest"].Reading(dialect=dialect, **rules)
+        change, reading, table = _prepared(room["emit"], room["digest"], dialect, tuple(rules.items()))
+        digester = room["digest"].Digester(view, reading, table, templates)
         for left_out in (np.zeros(rows, np.uint8), (np.arange(rows) % 3 == 1).astype(np.uint8)):
             said.append(attempt(partial(_emitted, room, view, batch, left_out, change)))
-            digester = room["digest"].Digester(view, reading, reading.meaning_table(), templates)
             digest = partial(digester.digest, batch, left_out)
             said.append(attempt(lambda digest=digest: dataclasses.astuple(digest())))
     return said
+
+
+@cache
+def _prepared(emit: ModuleType, digest: ModuleType, dialect: Any, rules: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    """What is the same for every batch of a line: most of the time would go into tables of 256 types."""
+    reading = digest.Reading(dialect=dialect, **dict(rules))
+    return emit.Change(dialect=dialect, **dict(rules)), reading, reading.meaning_table()
 
 
 def place_of(batch: Any, row: int) -> tuple[int, int, int]:
