@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import os
 import random
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def guided(name: str, seconds: int) -> None:
         "-rss_limit_mb=8192",
         "-max_len=8192",
         "-print_final_stats=1",
+        "-verbosity=0",
     ]
     options += [f"-artifact_prefix={FINDINGS}/{name}-", str(corpus)]
     atheris.Setup([sys.argv[0], *options], TARGETS[name])
@@ -60,6 +62,7 @@ def guided(name: str, seconds: int) -> None:
 def blind(name: str, seconds: int) -> None:
     """Seeds mutated at random, each time others; the input is on disk before it is tried, lest the process dies."""
     generator, found, until, tried = random.Random(time.time_ns()), seeds(name), time.monotonic() + seconds, 0
+    found += [path.read_bytes() for path in sorted((FINDINGS / f"corpus-{name}").glob("*"))]  # what coverage led to
     last = FINDINGS / f"{name}-last"
     while time.monotonic() < until:
         data = mutated(generator.choice(found), generator)
@@ -76,17 +79,36 @@ def blind(name: str, seconds: int) -> None:
     print(f"{name}: {tried:,} inputs, nothing found")
 
 
-def run_all(names: list[str], seconds: int, how: str) -> int:
-    """Each target in a process of its own, for a sanitizer ends the process."""
+def run_all(names: list[str], seconds: int, *, by_coverage: bool) -> int:
+    """Each target by coverage, then under AddressSanitizer, in processes of their own: a sanitizer ends the process."""
+    phases = [("guided" if by_coverage else "blind", _as_it_is())]
+    if asan := os.environ.get("FUZZ_ASAN"):
+        phases.append(("blind", _sanitized(asan)))
     status = 0
     for name in names:
-        command = [sys.executable, "-P", __file__, "--one", how, "--seconds", str(max(1, seconds // len(names))), name]
-        print(f"== {name}, {how}", flush=True)
-        done = subprocess.run(command, check=False)
-        if done.returncode:
-            print(f"{name} ended with status {done.returncode}; see {FINDINGS.name}/", flush=True)
-            status = 1
+        for how, environment in phases:
+            seconds_each = max(1, seconds // len(names) // len(phases))
+            command = [sys.executable, "-P", __file__, "--one", how, "--seconds", str(seconds_each), name]
+            print(f"== {name}, {how}{', under AddressSanitizer' if 'LD_PRELOAD' in environment else ''}", flush=True)
+            done = subprocess.run(command, check=False, env=environment)
+            if done.returncode:
+                print(f"{name} ended with status {done.returncode}; see {FINDINGS.name}/", flush=True)
+                status = 1
     return status
+
+
+def _as_it_is() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def _sanitized(asan: str) -> dict[str, str]:
+    """Python's own pools would hide from the sanitizer where a block of memory ends."""
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([os.environ["FUZZ_SANITIZED"], os.environ["PYTHONPATH"]]),
+        "PYTHONMALLOC": "malloc",
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_segv=1",
+    }
 
 
 def main() -> int:
@@ -98,6 +120,8 @@ def main() -> int:
     parser.add_argument("--one", choices=("guided", "blind"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     names = chosen.targets or list(TARGETS)
+    if unknown := set(names) - set(TARGETS):
+        parser.error(f"no target {', '.join(sorted(unknown))}")
     if chosen.replay:
         TARGETS[names[0]](chosen.replay.read_bytes())
         print("kept all promises")
@@ -105,9 +129,7 @@ def main() -> int:
     if chosen.one:
         (guided if chosen.one == "guided" else blind)(names[0], chosen.seconds)
         return 0
-    if not GUIDED and not chosen.blind:
-        print("atheris is not installed here: mutating at random")
-    return run_all(names, chosen.seconds, "blind" if chosen.blind or not GUIDED else "guided")
+    return run_all(names, chosen.seconds, by_coverage=GUIDED and not chosen.blind)
 
 
 if __name__ == "__main__":
