@@ -76,11 +76,10 @@ class RdbFile:
         """
         if self._closed:
             raise UsageError(f"{self._segment.name} is closed", remedy="open it again")
-        return chain.from_iterable(self._batches())
+        return chain.from_iterable(self._batches(memoryview(self._segment.view)))
 
-    def _batches(self) -> Iterator[Iterable[Entry]]:
+    def _batches(self, view: memoryview) -> Iterator[Iterable[Entry]]:
         segment, crc, done = self._segment, 0, 0
-        view = memoryview(segment.view)
         with segment.naming_errors():
             walk = Walk(view, dialect=segment.dialect)
             decoder = Values(view, segment.dialect, walk.templates, name=segment.name).decoder

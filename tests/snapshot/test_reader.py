@@ -102,11 +102,12 @@ def test_a_file_is_let_go_with_its_entries(tmp_path: Path) -> None:
 
 def test_a_closed_file_is_iterated_to_the_end_but_not_again(tmp_path: Path) -> None:
     file = rdbmerge.open(saved(tmp_path, rdb(11, *PARTS)))
-    begun = iter(file)
+    begun, fresh = iter(file), iter(file)
     next(begun)
     for _ in range(2):
         file.close()
     assert [one.key for one in begun] == [b"b", b"c"]
+    assert [one.key for one in fresh] == [b"a", b"b", b"c"]
     with pytest.raises(UsageError, match=r"it\.rdb is closed"):
         list(file)
 
