@@ -6,6 +6,8 @@ the profile of the target and one batch at a time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,10 +109,16 @@ class Fitting:
         tail = streams.read_tail(view, shape, streams.nodes_end(view, start, end), end)
         return tail.nacked if level < streams.NACKS else 0, tail.remembers_producers and level < streams.PRODUCERS
 
-    def why(self, view: memoryview, columns: Columns, row: int) -> str:
-        """What the target cannot hold of a row that does not fit."""
+    def whys(self, view: memoryview, columns: Columns, rows: NDArray[np.intp]) -> Iterator[str]:
+        """What the target cannot hold of rows that do not fit, in their order."""
+        asked = np.zeros(columns.rows, bool)
+        asked[rows] = self._loses_times[columns.type[: columns.rows]][rows]
+        timed = self._times(view, columns, asked)
+        for row in rows.tolist():
+            yield self._why(view, columns, row, int(timed[row]))
+
+    def _why(self, view: memoryview, columns: Columns, row: int, timed: int) -> str:
         number, name = int(columns.type[row]), self.profile.name
-        only = np.arange(columns.rows) == row
         logical = self.change.dialect.types[number].logical
         if self._unfit[number]:
             what = {Logical.STREAM: "streams", Logical.MODULE: "values of modules", Logical.ARRAY: "arrays"}[logical]
@@ -120,9 +128,8 @@ class Fitting:
         reasons = []
         if int(columns.flags[row]) & codes.HAS_META and not self.profile.key_metadata:
             reasons.append("metadata of modules at keys")
-        if self._loses_times[number]:
-            fields = int(self._times(view, columns, only)[row])
-            reasons += [f"expiries of hash fields ({fields:,} here)"] if fields else []
+        if timed:
+            reasons.append(f"expiries of hash fields ({timed:,} here)")
         if self._loses_parts[number]:
             nacked, forgets = self._lost_parts(view, columns, row)
             reasons += [f"pending entries without an owner ({nacked:,} here)"] if nacked else []

@@ -91,11 +91,12 @@ def _of_batch(
         return
     reasons = selection.reasons(view, batch)
     stripped = selection.stripped(view, batch, reasons)
-    for row in np.flatnonzero((reasons == REJECTED) | stripped).tolist():
+    rows = np.flatnonzero((reasons == REJECTED) | stripped)
+    for row, why in zip(rows.tolist(), fitting.whys(view, batch, rows), strict=True):
         key, expire_at_ms = batch.key(view, row), int(batch.expire_at_ms[row])
         yield Rejection(
             outcome="stripped" if stripped[row] else outcome,
-            why=fitting.why(view, batch, row),
+            why=why,
             source=candidate.segment.name,
             offset=int(batch.entry_start[row]),
             db=target_db,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from blobbytes import listpack, stream
 from forms import BY_NAME, FORMS
-from rdbbytes import expiry, freq, idle, length, rdb, record, select, string
+from rdbbytes import entry, expiry, freq, idle, length, rdb, record, select, string
 from rows import only_batch
 from unfit import IDS, META, THINGS, Thing, nacked, of_form, remembering
 
@@ -27,8 +27,8 @@ def judged(target: str, *entries: bytes, version: int = 15, **change: Any) -> tu
     view, batch, dialect = only_batch(rdb(version, select(0), *entries, magic=magic))
     profile = find_profile(target)
     fitting = Fitting(profile, Change(dialect=dialect, loader=loader_of(profile), **change))
-    verdicts = fitting.verdicts(view, batch, np.ones(batch.rows, bool)).tolist()
-    return verdicts, [fitting.why(view, batch, row) for row, verdict in enumerate(verdicts) if verdict != FITS]
+    verdicts = fitting.verdicts(view, batch, np.ones(batch.rows, bool))
+    return verdicts.tolist(), list(fitting.whys(view, batch, np.flatnonzero(verdicts != FITS)))
 
 
 @pytest.mark.parametrize("thing", THINGS, ids=IDS)
@@ -98,7 +98,7 @@ def test_entries_of_4_gb_are_too_long_for_lengths_of_32_bits() -> None:
         fitting = Fitting(profile, Change(dialect=dialect, loader=loader_of(profile)))
         assert fitting.verdicts(view, batch, np.ones(1, bool)).tolist() == [verdict]
     fitting = Fitting(PROFILES["redis-3.2"], Change(dialect=dialect, loader=loader_of(PROFILES["redis-3.2"])))
-    assert fitting.why(view, batch, 0) == "redis-3.2 reads no lengths of 4 GB and more"
+    assert list(fitting.whys(view, batch, np.array([0]))) == ["redis-3.2 reads no lengths of 4 GB and more"]
     assert not fitting.fits_all([0], 0, 1 << 32)
 
 
@@ -132,6 +132,20 @@ def test_runs_of_entries_are_passed_without_a_look_only_if_all_fit(
     _, _, dialect = only_batch(rdb(15, select(0), record(0, b"k", string(b"v"))))
     fitting = Fitting(PROFILES[target], Change(dialect=dialect, loader=loader_of(PROFILES[target])))
     assert fitting.fits_all(types, flags, 100) == fits
+
+
+def test_the_reasons_of_a_batch_are_told_in_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a batch of hashes with expiries is read once for each of them, which takes hours."""
+    entries = [of_form("hash_listpack_ex", b"k%d" % n) for n in range(50)]
+    read, times = list[int](), Fitting._times
+
+    def counting(self: Fitting, *arguments: Any) -> Any:
+        read.append(1)
+        return times(self, *arguments)
+
+    monkeypatch.setattr(Fitting, "_times", counting)
+    verdicts, words = judged("redis-6.2", *entries, entry(b"plain"))
+    assert (verdicts, len(words), len(read)) == ([LOSSY] * 50 + [FITS], 50, 2)
 
 
 def test_the_loader_is_the_profile_as_far_as_bytes_depend_on_it() -> None:
