@@ -6,6 +6,8 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
+from blobbytes import Raw, intset, listpack, lzf, node, stream, ziplist, zipmap
 from hypothesis import given
 from hypothesis import strategies as st
 from rdbbytes import aux, entry, freq, idle, length, rdb, record, resize, select, string
@@ -60,3 +62,47 @@ def test_key_metadata_counts(tmp_path: Path) -> None:
 def test_values_are_not_shown(tmp_path: Path) -> None:
     ((kind, expected, found),) = kinds(tmp_path, entry(b"k", b"secret 2"), entry(b"k", b"secret 1"))
     assert (kind, expected, found) == ("value", "9 bytes", "9 bytes, other from byte 8 of the value on")
+
+
+# What a source had wrong inside, and a merge copied.
+DAMAGED: dict[str, tuple[int, bytes, str]] = {
+    "ziplist": (10, string(ziplist(b"a", Raw(b"\x80"))), "a ziplist"),
+    "ziplist of pairs": (13, string(ziplist(b"f")), "a value whose elements do not come in pairs"),
+    "listpack": (20, string(listpack(b"a", Raw(b"\xfe"))), "a listpack element cannot start with 0xfe"),
+    "intset": (11, string(intset(2, 2, 1)), "an intset whose numbers do not ascend"),
+    "zipmap": (9, string(zipmap({b"f": b"v"}, count=2)), "a zipmap that holds another number"),
+    "score": (17, string(listpack(b"m", b"x")), "a score that is not a number"),
+    "quicklist": (18, b"\x01\x02" + string(listpack(b"a", count=3)), "a listpack that holds another number"),
+    "compressed": (0, lzf(b"a" * 30)[:-1] + b"\x7f", "a compressed string does not unpack"),
+    "stream": (15, stream(1, [node((1, 0), listpack(1, 0, 0))], live=1), "a stream node"),
+    "array": (28, length(2) + b"\x00" + (b"\x05\x00\x01a" * 2), "an array that holds index 5 twice"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("form", ["as it is", "twice"])
+def test_damage_inside_a_copied_value_is_found_at_level_full_alone(tmp_path: Path, name: str, form: str) -> None:
+    number, payload, finding = DAMAGED[name]
+    records = [record(number, b"k", payload), entry(b"sound")] + [record(number, b"l", payload)] * (form == "twice")
+    source = rdb(14, CTIME, select(0), *records)
+    merged = rdb(14, CTIME, select(0), resize(len(records), 0), *records)
+    assert check(tmp_path, merged, [source], level="digest", on_conflict="fail").verdict == "passed"
+    report = check(tmp_path, merged, [source], level="full", on_conflict="fail")
+    assert report.verdict == "failed"
+    keys = ["k", "l"] if form == "twice" else ["k"]
+    assert [(one.kind, one.key, one.source, one.expected) for one in report.differences] == [
+        ("damaged", f'"{key}"', "a.rdb", "a value that decodes") for key in keys
+    ]
+    assert all(finding in one.found and "at byte" in one.found for one in report.differences)
+    assert [check.name for check in report.failed_checks] == ["entry by entry"]
+
+
+def test_a_copied_value_without_damage_is_not_damaged(tmp_path: Path) -> None:
+    every = [
+        record(10, b"l", string(ziplist(b"a", 5))), record(13, b"h", string(ziplist(b"f", b"v"))),
+        record(20, b"s", lzf(listpack(b"a", 1))), record(28, b"a", length(1) + b"\x00\x05\x00\x01a"),
+        record(15, b"x", stream(1)),
+    ]  # fmt: skip
+    source = rdb(14, CTIME, select(0), *every)
+    merged = rdb(14, CTIME, select(0), resize(len(every), 0), *every)
+    assert check(tmp_path, merged, [source], level="full", on_conflict="fail").verdict == "passed"
