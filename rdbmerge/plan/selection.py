@@ -124,7 +124,7 @@ class Selection:
         return bool(self.type_out[list(numbers)].any())
 
     def reasons(self, view: memoryview, columns: Columns) -> Reasons:
-        """KEPT, FILTERED, EXPIRED or CONFLICT for each row. Raises FormatError if a key or hash field is damaged."""
+        """The reason of each row, KEPT or another. Raises FormatError if a key or hash field is damaged."""
         rows = columns.rows
         reasons = np.zeros(rows, np.uint8)
         if not self.takes_db(columns.db):

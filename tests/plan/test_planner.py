@@ -31,7 +31,7 @@ from truth import expected_merge, read_truth, short
 
 from rdbmerge.errors import LedgerError, UsageError
 from rdbmerge.plan import counting
-from rdbmerge.plan.model import KeyPattern, Plan, Policy, Rules
+from rdbmerge.plan.model import KeyPattern, Plan, Policy, Rules, Unsupported
 from rdbmerge.plan.planner import make_plan
 from rdbmerge.snapshot.manifest import Manifest, Pulled, write_manifest
 
@@ -74,6 +74,10 @@ RULES: list[dict[str, Any]] = [
     {"include_keys": [key_glob(b"?")]},
     {"exclude_keys": [key_glob(b"*")]},
     {"key_prefix": b"p:"},
+    {"target": "redis-2.6", "on_unsupported": Unsupported.STRIP},
+    {"target": "redis-5.0", "on_unsupported": Unsupported.SKIP, "ttl_offset_ms": HOUR},
+    {"target": "redis-7.4"},
+    {"target": "valkey-9.1", "ttl_offset_ms": -HOUR},
     {"key_prefix": b"p" * 70, "ttl_offset_ms": HOUR, "on_conflict": Policy.LAST, "db_map": {5: 16384}},
 ]
 

@@ -13,8 +13,11 @@ from rows import only_batch
 
 from rdbmerge.errors import FormatError, UsageError
 from rdbmerge.format.dialects import Dialect
-from rdbmerge.plan.model import KeyPattern, Rules
-from rdbmerge.plan.selection import CONFLICT, EXPIRED, FILTERED, KEPT, Selection, compile_pattern
+from rdbmerge.format.emit import Change
+from rdbmerge.plan.fitting import Fitting, loader_of
+from rdbmerge.plan.model import KeyPattern, Rules, Unsupported
+from rdbmerge.plan.profile import PROFILES
+from rdbmerge.plan.selection import CONFLICT, EXPIRED, FILTERED, KEPT, REJECTED, Selection, compile_pattern
 from rdbmerge.verify.globs import key_test
 
 REDIS = Dialect("redis", 12)
@@ -200,6 +203,43 @@ def test_of_several_reasons_the_first_counts_not_chosen_then_dead_then_lost() ->
     rules = Rules(exclude_keys=[glob(b"a")])
     assert reasons(rules, *records, losers=losers) == [FILTERED, EXPIRED, CONFLICT, FILTERED]
     assert reasons(rules, *records) == [FILTERED, EXPIRED, KEPT, FILTERED]
+
+
+def fitted(policy: Unsupported, *records: bytes, losers: tuple[int, ...] = ()) -> tuple[list[int], list[bool]]:
+    """Reasons, and what is stripped, for a target that knows no expiries of hash fields, no arrays."""
+    view, batch, dialect = only_batch(rdb(14, select(0), *records))
+    profile = PROFILES["redis-6.2"]
+    rules = Rules(target=profile.name, on_unsupported=policy, exclude_keys=[glob(b"no")])
+    change = Change(dialect=dialect, loader=loader_of(profile), fields_dead_before_ms=1_000)
+    selection = Selection(rules, dialect, 1_000, losers, Fitting(profile, change))
+    found = selection.reasons(view, batch)
+    return found.tolist(), selection.stripped(view, batch, found).tolist()
+
+
+LATER = 2_000_000_000_000
+ARRAY = b"\x01\x00" + b"\x07\x00" + string(b"a")
+
+
+@pytest.mark.parametrize("policy", [Unsupported.FAIL, Unsupported.SKIP])
+def test_what_does_not_fit_whole_is_left_out(policy: Unsupported) -> None:
+    records = [hash_of(b"a", LATER), record(28, b"b", ARRAY), entry(b"c"), hash_of(b"d", 0)]
+    assert fitted(policy, *records) == ([REJECTED, REJECTED, KEPT, KEPT], [False] * 4)
+
+
+def test_what_can_be_stripped_is_kept_if_the_rules_say_so() -> None:
+    records = [hash_of(b"a", LATER), record(28, b"b", ARRAY), entry(b"c"), hash_of(b"d", 0)]
+    assert fitted(Unsupported.STRIP, *records) == ([KEPT, REJECTED, KEPT, KEPT], [True, False, False, False])
+
+
+def test_not_chosen_and_dead_count_before_what_does_not_fit() -> None:
+    dead = record(28, b"dead", ARRAY, attributes=b"\xfc" + (5).to_bytes(8, "little"))
+    records = [record(28, b"no", ARRAY), dead, hash_of(b"gone", 5), hash_of(b"half", 5, 0)]
+    assert fitted(Unsupported.SKIP, *records) == ([FILTERED, EXPIRED, EXPIRED, KEPT], [False] * 4)
+
+
+def test_nothing_is_stripped_of_a_loser() -> None:
+    records = [hash_of(b"a", LATER), hash_of(b"b", LATER)]
+    assert fitted(Unsupported.STRIP, *records, losers=(11,)) == ([CONFLICT, KEPT], [False, True])
 
 
 def test_losers_of_other_batches_do_no_harm() -> None:
