@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 from cli.running import run
@@ -41,3 +42,13 @@ def test_each_name_that_is_listed_is_taken() -> None:
     assert run("targets").exit_code == 0
     refused = run("merge", "nope.rdb", "--dry-run", "--target", "elasticache-serverless")
     assert refused.stderr.startswith("Error: nope.rdb is not there")
+
+
+def test_the_same_as_json_for_scripts() -> None:
+    facts = {one["name"]: one for one in json.loads(run("targets", "--json").stdout)}
+    assert list(facts) == list(PROFILES)
+    assert facts["redis-6.2"] == {
+        "name": "redis-6.2", "line": "redis", "redis_version": 9, "valkey_version": 0,
+        "types": [*range(6), 7, *range(9, 16)], "streams": True, "field_expiries": False, "functions": False,
+        "modules": True, "many_dbs": True, "measured": True,
+    }  # fmt: skip
