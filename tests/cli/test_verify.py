@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli.running import run
 
-from rdbmerge.verify.report import VerifyReport
+from rdbmerge.verify.report import ShardsReport, VerifyReport
 
 
 @pytest.fixture
@@ -74,6 +74,39 @@ def test_a_plan_and_rules_do_not_go_together(folder: Path) -> None:
     result = run("verify", "out.rdb", "--against", "plan.json", *RULES)
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: a plan holds its own rules\n")
+
+
+TARGET = ("--target", "redis-6.0", "--on-unsupported", "strip")
+
+
+@pytest.mark.parametrize("level", ["counts", "digest", "full"])
+def test_what_was_shared_out_among_shards_passes(folder: Path, level: str) -> None:
+    rules = (*RULES, "--db", "0", *TARGET)
+    assert run("merge", "in", "-o", "s.rdb", *rules, "--shards", "2", "--plan", "s.json", "-q").exit_code == 0
+    files = sorted(folder.glob("s.*.rdb"))
+    assert len(files) == 2
+    for against in (("--against", "in", *rules, "--shards", "2"), ("--against", "s.json")):
+        result = run("verify", *files, *against, "--level", level)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.splitlines()[-1] == "2 of 2 shards passed; all together: PASSED"
+    slots = run("verify", *files, "--against", "in", *rules, "--slots", "0-8191,8192-16383", "--report", "v.json")
+    assert slots.exit_code == 0, slots.output
+    assert ShardsReport.model_validate_json(Path("v.json").read_text()).verdict == "passed"
+    other = run("verify", *files, "--against", "in", *rules, "--slots", "0-99,100-16383", "--level", level)
+    assert other.exit_code == 22
+
+
+@pytest.mark.parametrize("more", [("--shards", "2"), ("--slots", "0-16383"), ("--target", "redis-7.0")])
+def test_a_plan_takes_no_shards_and_no_target_beside_it(folder: Path, more: tuple[str, ...]) -> None:
+    result = run("verify", *["out.rdb"] * (2 if more[0] == "--shards" else 1), "--against", "plan.json", *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: a plan holds its own rules\n")
+
+
+def test_another_number_of_files_than_shards_is_refused(folder: Path) -> None:
+    result = run("verify", "out.rdb", "--against", "in", *RULES, "--shards", "2")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: 2 merged files, one a shard, are expected, 1 are given\n")
 
 
 def test_the_merged_file_comes_first(folder: Path) -> None:
