@@ -25,7 +25,8 @@ Example:
 SOURCE is an RDB file, or a folder: its *.rdb files by name. Their order is that of
 precedence. Expired means dead when its snapshot was taken: what was alive then stays,
 whatever the clock says now. Conflicts are listed in OUTPUT.conflicts.jsonl, what the
-target cannot hold in OUTPUT.rejected.jsonl."""
+target cannot hold in OUTPUT.rejected.jsonl. With --shards or --slots, -o merged.rdb
+makes merged.0-5460.rdb, merged.5461-10922.rdb, ..."""
 
 
 @click.command(epilog=EPILOG)

@@ -223,6 +223,11 @@ def rules_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _rules(**values: Any) -> Rules:
     from rdbmerge.plan.model import Policy, Rules, Unsupported
 
+    if values["target"] is None and values["on_unsupported"] != UNSUPPORTED[0]:
+        raise UsageError(
+            f"--on-unsupported {values['on_unsupported']} is given without a --target",
+            remedy="name what is to load the file with --target; `rdbmerge targets` lists all",
+        )
     values["on_conflict"] = Policy(values["on_conflict"])
     values["on_unsupported"] = Unsupported(values["on_unsupported"])
     values["db_map"] = values["db_map"] or {}

@@ -70,6 +70,7 @@ def test_a_negative_offset_is_a_value_and_no_option() -> None:
         (["--type", "strings"], "--type: 'strings' is not a type"),
         (["--include-key", "re:("], "--include-key: '(' is not a regular expression"),
         (["--target", "redis"], "--target: 'redis' is no target that is known"),
+        (["--on-unsupported", "skip"], "--on-unsupported skip is given without a --target"),
         (["--target", "rdb-99"], "--target: rdb-99 is no version that is written"),
     ],
 )
