@@ -16,21 +16,22 @@ def show_report(report: VerifyReport | ShardsReport) -> None:
     """The report on one file, or on each shard and all of them together."""
     from rdbmerge.verify.report import VerifyReport
 
+    told: set[str] = set()
     if isinstance(report, VerifyReport):
-        _show_file(report)
+        _show_file(report, told)
         return
     for one in report.shards:
-        _show_file(one)
+        _show_file(one, told)
         say()
     _show_balance(report)
     say()
-    _show_checks(report.checks)
+    _show_checks(report.checks, told)
     say()
     passed = sum(one.verdict == "passed" for one in report.shards)
     say(f"{passed} of {len(report.shards)} shards passed; all together: {report.verdict.upper()}")
 
 
-def _show_file(report: VerifyReport) -> None:
+def _show_file(report: VerifyReport, told: set[str]) -> None:
     _show_ledger(report)
     say()
     show_table(
@@ -49,7 +50,7 @@ def _show_file(report: VerifyReport) -> None:
         title="In the merged file",
     )
     say()
-    _show_checks(report.checks)
+    _show_checks(report.checks, told)
     for warning in report.warnings:
         warn(warning)
     _show_differences(report)
@@ -88,7 +89,8 @@ def _show_balance(report: ShardsReport) -> None:
     show_table(("Source", ">Db", *map(heading_of, names)), rows, title="All shards together", total=True)
 
 
-def _show_checks(checks: Sequence[Check]) -> None:
+def _show_checks(checks: Sequence[Check], told: set[str]) -> None:
+    """`told`: checks of which was said before what they prove; of several files it is said once."""
     words = {True: "ok", False: "FAILED", None: "not asked"}
     for check in checks:
         say(
@@ -96,7 +98,8 @@ def _show_checks(checks: Sequence[Check]) -> None:
             if check.detail
             else f"{words[check.ok]:<9} {check.name}"
         )
-        if check.ok:
+        if check.ok and check.name not in told:
+            told.add(check.name)
             say(f"{'':<9} proves {check.proves}")
             say(f"{'':<9} not {check.does_not_prove}")
 

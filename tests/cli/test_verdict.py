@@ -114,6 +114,12 @@ def test_shards_are_shown_one_by_one_and_then_together(folder: Path) -> None:
     assert any(line.startswith("ok        balance of all shards: 7 read, 7 expected") for line in together)
 
 
+def test_what_checks_prove_is_said_once_for_all_shards(folder: Path) -> None:
+    _, lines = shards(folder, FIRST, SECOND, THIRD)
+    assert sum(line.startswith("ok        exact end") for line in lines) == 3
+    assert sum("proves nothing follows the checksum" in line for line in lines) == 1
+
+
 def test_a_shard_that_fails_fails_all(folder: Path) -> None:
     code, lines = shards(folder, FIRST, [*SECOND, b"foo"], THIRD[1:])
     assert code == 22
