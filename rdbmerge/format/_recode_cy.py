@@ -15,14 +15,11 @@ except ModuleNotFoundError:
     from rdbmerge import _cython as cython
 
 if cython.compiled:
-    from cython.cimports.libc.string import memcpy
-    from cython.cimports.rdbmerge.format._element_cy import Element
     from cython.cimports.rdbmerge.format._items_cy import ItemReader
+    from cython.cimports.rdbmerge.format._pieces_cy import PieceWriter, length_size, string_size
 else:
-    from struct import pack
-
-    from rdbmerge.format._element_cy import Element
     from rdbmerge.format._items_cy import ItemReader
+    from rdbmerge.format._pieces_cy import PieceWriter, length_size, string_size
 
 from rdbmerge.format import codes
 
@@ -41,36 +38,9 @@ _INFINITY = cython.declare(cython.double, float("inf"))
 _LATEST = cython.declare(cython.longlong, codes.LATEST_EXPIRY_MS)
 
 
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def length_size(number: cython.ulonglong) -> cython.Py_ssize_t:
-    """Bytes of a length in its shortest form."""
-    return 1 if number < 0x40 else 2 if number < 0x4000 else 5 if number >> 32 == 0 else 9
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def string_size(element: Element) -> cython.Py_ssize_t:
-    """Bytes of an element as a string of the file: integers of up to 32 bits as such, the rest raw."""
-    number: cython.longlong
-    if element.is_number:
-        number = element.number
-        if -128 <= number < 128:
-            return 2
-        if -32768 <= number < 32768:
-            return 3
-        if number >> 31 == 0 or number >> 31 == -1:
-            return 5
-        element.spell()
-    return length_size(element.size) + element.size
-
-
 @cython.final
 @cython.cclass
-class Recoder:
+class Recoder(PieceWriter):
     """Re-encodes values for one kind of reader.
 
     `forms`: 256 cells, the type that each type is written as. Expiries of fields are shifted by `ttl_offset_ms`, at
@@ -86,19 +56,17 @@ class Recoder:
         dead_before_ms: cython.longlong,
         latest_ms: cython.longlong,
     ) -> None:
+        PieceWriter.__init__(self)
         self.reader = reader
         self.forms = forms
         if cython.compiled:
             self.form_table = cython.cast(cython.p_const_uchar, cython.cast(cython.p_char, forms))
-            self.out = cython.NULL
         else:
             self.form_table = forms
-            self.head = bytearray(32)
         self.ttl_offset_ms = ttl_offset_ms
         self.dead_before_ms = dead_before_ms
         self.latest_ms = latest_ms
         self.form = 0
-        self.takes_times = False
         self.count = 0
         self.size = 0
         self.timed = 0
@@ -106,11 +74,6 @@ class Recoder:
         self.failed = False
         self.finished = True
         self.at_head = False
-        self.full = False
-        self.item_done = 0
-        self.skip = 0
-        self.used = 0
-        self.room = 0
         self.score_text = b""
 
     def has_failed(self) -> bool:
@@ -244,7 +207,7 @@ class Recoder:
             return -1
         self.finished = False
         self.at_head = True
-        self.item_done = 0
+        self.done = 0
         self.full = False
         return 0
 
@@ -255,23 +218,16 @@ class Recoder:
         """Write on from `out[used]`, at most to `out[room]`; where it stopped, or -1. `finished` tells of the end.
 
         An item that does not fit is written in part, and its rest the next time."""
-        before: cython.Py_ssize_t
         got: cython.int
-        self.out = out
-        self.used = used
-        self.room = room
+        self.open(out, used, room)
         while True:
-            before = self.used
-            self.skip = self.item_done
+            self.resume()
             if self.at_head:
                 self.put_head()
             else:
                 self.put_item()
-            if self.full:
-                self.full = False
-                self.item_done += self.used - before
+            if not self.whole():
                 return self.used
-            self.item_done = 0
             self.at_head = False
             got = self.step()
             if got < 0:
@@ -279,26 +235,6 @@ class Recoder:
             if got == 0:
                 self.finished = True
                 return self.used
-
-    @cython.cfunc
-    @cython.nogil
-    @cython.exceptval(check=False)
-    def put(self, base: cython.p_const_uchar, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.void:
-        """Add `size` bytes of the item at hand, as far as they were not written before and there is room."""
-        if self.skip >= size:
-            self.skip -= size
-            return
-        at += self.skip
-        size -= self.skip
-        self.skip = 0
-        if size > self.room - self.used:
-            size = self.room - self.used
-            self.full = True
-        if cython.compiled:
-            memcpy(self.out + self.used, base + at, size)
-        else:
-            self.out[self.used : self.used + size] = base[at : at + size]
-        self.used += size
 
     @cython.cfunc
     @cython.nogil
@@ -321,71 +257,13 @@ class Recoder:
             self.put_length(ttl)
         self.put_string(self.reader.a)
         if self.form == _ZSET_BINARY:
-            self.put_double()
+            self.put_double(self.reader.score)
         elif self.form == _ZSET_TEXT:
             self.put_score_text()
         elif self.form >= _HASH_TYPE:
             self.put_string(self.reader.b)
             if self.form == _VALKEY_HASH:
                 self.put_le64(_NO_EXPIRY if self.reader.time == _NO_EXPIRY else self.moved(self.reader.time))
-
-    @cython.cfunc
-    @cython.nogil
-    @cython.exceptval(check=False)
-    def put_length(self, number: cython.ulonglong) -> cython.void:
-        """A length in its shortest form."""
-        size: cython.Py_ssize_t = length_size(number)
-        i: cython.Py_ssize_t
-        if size == 1:
-            self.head[0] = number & 0x3F
-        elif size == 2:
-            self.head[0] = 0x40 | (number >> 8)
-            self.head[1] = number & 0xFF
-        else:
-            self.head[0] = 0x80 if size == 5 else 0x81
-            for i in range(1, size):
-                self.head[i] = (number >> (8 * (size - 1 - i))) & 0xFF
-        self.put(self.head, 0, size)
-
-    @cython.cfunc
-    @cython.nogil
-    @cython.exceptval(check=False)
-    def put_le64(self, number: cython.ulonglong) -> cython.void:
-        i: cython.int
-        for i in range(8):
-            self.head[i] = (number >> (8 * i)) & 0xFF
-        self.put(self.head, 0, 8)
-
-    @cython.cfunc
-    @cython.nogil
-    @cython.exceptval(check=False)
-    def put_string(self, element: Element) -> cython.void:
-        """An element as a string of the file; see `string_size`."""
-        size: cython.Py_ssize_t = string_size(element)
-        length: cython.ulonglong
-        i: cython.Py_ssize_t
-        if element.is_number and size <= 5:  # the text of a larger one takes more
-            self.head[0] = 0xC0 if size == 2 else 0xC1 if size == 3 else 0xC2
-            for i in range(size - 1):
-                self.head[1 + i] = (element.number >> (8 * i)) & 0xFF
-            self.put(self.head, 0, size)
-            return
-        length = element.size
-        self.put_length(length)
-        self.put(element.base, element.at, element.size)
-
-    @cython.cfunc
-    @cython.nogil
-    @cython.exceptval(check=False)
-    def put_double(self) -> cython.void:
-        """The score in 8 bytes."""
-        score: cython.double = self.reader.score
-        if cython.compiled:
-            bits: cython.ulonglong = 0
-            memcpy(cython.address(bits), cython.address(score), 8)
-            self.put_le64(bits)
-        else:
-            self.put(pack("<d", score), 0, 8)
 
     @cython.cfunc
     @cython.nogil

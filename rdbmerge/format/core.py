@@ -19,7 +19,7 @@ from rdbmerge.errors import UsageError
 # In the order in which they build upon each other.
 _NAMES = (
     "_lzf_cy", "_hash_cy", "_cursor_cy", "_element_cy", "_packs_cy", "_values_cy", "_scan_cy", "_items_cy",
-    "_streams_cy", "_decode_cy", "_fields_cy", "_recode_cy", "_emit_cy",
+    "_streams_cy", "_decode_cy", "_fields_cy", "_pieces_cy", "_recode_cy", "_emit_cy",
     "_stream_meaning_cy", "_meaning_cy", "_digest_cy", "_slots_cy",
 )  # fmt: skip
 _PACKAGE = "rdbmerge.format"
