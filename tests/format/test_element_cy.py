@@ -71,6 +71,15 @@ def test_infinite_scores_are_words(text: bytes, score: float) -> None:
     assert value_of(ZSET_LISTPACK, string(listpack(b"m", text))) == {b"m": score}
 
 
+@pytest.mark.parametrize("text", [b"1", b"2.5", b"3e1", b"inf", b"0"])
+def test_a_score_ends_where_its_text_ends(text: bytes) -> None:
+    """The byte behind it, the length of the next member, looks like a digit, a point or an exponent."""
+    for size in (*range(0x30, 0x3A), 0x2E):
+        payload = length(2) + string(b"m") + bytes([len(text)]) + text + string(b"x" * size) + b"\x011"
+        assert value_of(ZSET, payload)[b"m"] == float(text)
+    assert value_of(ZSET, scored(text)) == {b"m": float(text)}
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_an_integer_is_a_score_too(number: int) -> None:
     assert value_of(ZSET_LISTPACK, string(listpack(b"m", number))) == {b"m": float(number)}

@@ -140,6 +140,14 @@ def test_the_spans_of_a_tail_are_where_things_stand() -> None:
     assert (second.consumers, second.nacked.count, tail.producers.count) == ([], 0, 2)
 
 
+def test_a_stream_may_end_with_the_ids_of_a_consumer() -> None:
+    held = group(1, b"g", pending=PENDING, consumers=[consumer(1, b"c", ONE, TWO, THREE)])
+    payload = stream(1, groups=[held])
+    assert payload.endswith(raw_id(THREE))
+    assert rewritten(payload, 1, 1) == payload
+    assert value_of(15, payload).groups[b"g"].consumers[b"c"].pending == [ONE, TWO, THREE]
+
+
 def test_long_lengths_come_out_in_their_shortest_form() -> None:
     wide = b"\x00" + b"\x81" + bytes(8) + b"\x80" + bytes(4) + b"\x40\x00" + b"\x80\x00\x00\x00\x00"
     assert rewritten(wide, 1, 1) == lengths(0, 0, 0, 0, 0)
