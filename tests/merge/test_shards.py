@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from merging import NOW_MS, check_output, merged_shards, opened, planned, saved
 from rdbbytes import entry, function, length, pairs, rdb, record, resize, select, slot, string
+from realservers import ServerBinary, each_server, running
 from rows import contents
 from writing import big, started, wait_for
 
@@ -162,6 +163,20 @@ def test_each_shard_has_a_manifest_of_its_own(tmp_path: Path) -> None:
         manifest = read_manifest(path)
         assert manifest is not None
         assert (manifest.file, manifest.keys_in_file) == (path.name, {0: plan.keys})
+
+
+@pytest.mark.once
+@each_server(lambda one: one.version >= (3,))
+def test_a_server_in_cluster_mode_loads_its_shard_and_agrees_on_the_slots(binary: ServerBinary, tmp_path: Path) -> None:
+    source = rdb(6, select(0), *(entry(name) for name in NAMES))
+    made = merged_shards(saved(tmp_path, source), tmp_path / "out.rdb", THREE)
+    path, plan = made[0]
+    with running(binary, rdb=path, config={"cluster-enabled": "yes"}) as server, server.client(raw=True) as client:
+        assert server.counts() == {0: plan.keys}
+        there = client.execute_command("KEYS", "*")
+        assert set(there) == keys(path)
+        slots = [client.execute_command("CLUSTER", "KEYSLOT", name) for name in NAMES]
+    assert slots == [slot(name) for name in NAMES]
 
 
 # --- all or none --------------------------------------------------------------------------------------------------
