@@ -200,7 +200,7 @@ def test_a_planner_that_skips_what_can_be_held_is_found_out(tmp_path: Path, monk
         return np.full(columns.rows, UNFIT, np.uint8)
 
     monkeypatch.setattr(Fitting, "verdicts", strict)
-    monkeypatch.setattr(Fitting, "why", lambda *_: "because")
+    monkeypatch.setattr(Fitting, "whys", lambda _self, _view, _columns, rows: ("because" for _ in rows))
     monkeypatch.setattr(Fitting, "fits_all", lambda *_: False)
     report = merged_and_verified(tmp_path, target="redis-6.2")
     assert named(report) == {
