@@ -33,6 +33,7 @@ TTL_OFFSET = "3h"
 TTL_OFFSET_MS = 3 * 3_600_000
 TARGET = "redis-8.2"  # loads RDB 12 and everything below
 # Not Valkey 9: what it writes (VALKEY080) no Redis loads, and Redis' hash-field TTLs (7.4+) no Valkey.
+OLDER = "redis-6.2"
 SOURCES = ("redis-6.2", "redis-7.0", "valkey-8.1", "redis-8.2")
 
 
@@ -49,14 +50,17 @@ def timed(label: str) -> Iterator[Callable[[str], None]]:
     print(f"  {label:<22}{'  '.join(notes)}  ({time.monotonic() - began:.1f} s)", flush=True)
 
 
-def rdbmerge(*arguments: str | Path, expect: int = 0) -> None:
-    """Run the command as a user would, and show it."""
+def rdbmerge(*arguments: str | Path, last_lines: int | None = None) -> None:
+    """Run the command as a user would, and show it, with what it says or the last lines of that."""
     words = [str(a.relative_to(ROOT)) if isinstance(a, Path) else a for a in arguments]
-    print(f"\n$ rdbmerge {' '.join(words)}", flush=True)
+    print(f"\n$ rdbmerge {' '.join(words)}{'' if last_lines is None else f' | tail -{last_lines}'}", flush=True)
     command = Path(sys.executable).with_name("rdbmerge")
-    status = subprocess.run([command, *words], cwd=ROOT, check=False).returncode
-    if status != expect:
-        raise SystemExit(f"\nrdbmerge ended with status {status}, not {expect}; its files are in {OUT.name}/")
+    kept = None if last_lines is None else subprocess.PIPE
+    done = subprocess.run([command, *words], cwd=ROOT, check=False, stdout=kept, text=True)
+    if last_lines is not None:
+        print("\n".join(done.stdout.splitlines()[-last_lines:]), flush=True)
+    if done.returncode:
+        raise SystemExit(f"\nrdbmerge ended with status {done.returncode}; its files are in {OUT.name}/")
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,26 @@ def prove(servers: list[RunningServer], merged: Path) -> bool:
     return held == expected and functions == expected_functions and not any(one.differences for one in comparisons)
 
 
+def for_others(merged_keys: int) -> bool:
+    """The same snapshots for a server that is older than most of them, and for a cluster of three."""
+    snapshots, older = OUT / "snapshots", OUT / "older.rdb"
+    rules = ("--ttl-offset", TTL_OFFSET, "--quiet")
+    headline(f"6. The same for {OLDER}, which cannot load what newer servers write")
+    rules_of_older = (*rules, "--target", OLDER, "--on-unsupported", "strip")
+    rdbmerge("merge", snapshots, "-o", older, *rules_of_older, last_lines=2)
+    rdbmerge("verify", older, "--against", snapshots, *rules_of_older, last_lines=1)
+    with running(find(OLDER), rdb=older) as target:
+        held = sum(target.counts().values())
+    print(f"\n  {OLDER} loaded {held:,} keys: {'no more, no less' if held == merged_keys else f'NOT {merged_keys:,}'}")
+
+    headline("7. The same for a cluster of three, a file a shard")
+    rules_of_shards = (*rules, "--shards", "3", "--db-map", "1:0,5:0")
+    rdbmerge("merge", snapshots, "-o", OUT / "shard.rdb", *rules_of_shards, last_lines=3)
+    shards = sorted(OUT.glob("shard.*.rdb"))
+    rdbmerge("verify", *shards, "--against", snapshots, *rules_of_shards, last_lines=1)
+    return held == merged_keys
+
+
 def show_files() -> None:
     headline("Files")
     for path in sorted(OUT.rglob("*")):
@@ -192,6 +216,8 @@ def main() -> None:
         servers = start_sources(stack, chosen.keys)
         merged = run_rdbmerge(servers)
         proved = prove(servers, merged)
+        keys = sum(sum(server.counts().values()) for server in servers)
+    proved = for_others(keys) and proved
     show_files()
     verdict = (
         "Nothing lost, nothing doubled, every TTL three hours longer" if proved else "DIFFERENCES were found, see above"
