@@ -69,8 +69,8 @@ def refuse_two_lines(contents: Sequence[Content]) -> None:
     if redis_only and valkey_only:
         raise UsageError(
             f"no {'file' if len(contents) == 1 else 'cluster'} can hold both: "
-            f"{', '.join(sorted(redis_only))} has value types that only Redis 7.4 and later knows,"
-            f" {', '.join(sorted(valkey_only))} has types that only Valkey 9 knows",
+            f"value types of {', '.join(sorted(redis_only))}, which only Redis 7.4 and later knows,"
+            f" and of {', '.join(sorted(valkey_only))}, which only Valkey 9 knows",
             remedy="name what is to load the file with --target, so that values are re-encoded for it;"
             " or merge them into two files, or leave those types out with --type",
         )

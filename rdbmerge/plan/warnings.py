@@ -58,6 +58,8 @@ def _of_what_is_dropped(plans: Sequence[Plan], profile: TargetProfile) -> Iterat
             f"{streams:,} stream{_s(streams)} without counters (entries added and read, highest deleted ID), which"
             f" {profile.name} does not keep: the lag of groups is unknown there"
         )
+    if any(run.stripped for run in runs) and not profile.field_expiries and not plans[0].rules.drop_expired:
+        yield f"hash fields that were dead at their snapshot are kept as asked, and {profile.name} cannot expire them"
 
 
 def _of_companions(candidates: Sequence[Candidate], profile: TargetProfile) -> Iterator[str]:

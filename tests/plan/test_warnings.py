@@ -94,3 +94,13 @@ def test_all_shards_together_have_the_warnings_of_one_file(tmp_path: Path) -> No
         f"9 streams{WITHOUT_COUNTERS}",
     ]
     assert [plan.warnings for plan in plans] == [one.warnings] * 4
+
+
+def test_dead_fields_that_are_kept_will_never_expire(tmp_path: Path) -> None:
+    timed = [select(0), of_form("hash_listpack_ex")]
+    rules = {"target": "redis-6.2", "on_unsupported": Unsupported.STRIP, "drop_expired": False}
+    told = "hash fields that were dead at their snapshot are kept as asked, and redis-6.2 cannot expire them"
+    assert warnings(tmp_path, *timed, **rules) == [told]
+    assert warnings(tmp_path, *timed, **{**rules, "drop_expired": True}) == []
+    assert warnings(tmp_path, *timed, **{**rules, "target": "redis-8.2"}) == []
+    assert warnings(tmp_path, *timed, **{**rules, "on_unsupported": Unsupported.SKIP}) == []
