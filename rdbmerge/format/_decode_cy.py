@@ -34,6 +34,7 @@ COMPILED: bool = cython.compiled
 _NO_EXPIRY = cython.declare(cython.longlong, codes.NO_EXPIRY)
 _HAS_IDLE = cython.declare(cython.int, codes.HAS_IDLE)
 _HAS_FREQ = cython.declare(cython.int, codes.HAS_FREQ)
+_GOES_ON = cython.declare(cython.int, codes.VALUE_GOES_ON)
 _REPEATED = cython.declare(cython.int, codes.REPEATED_ITEM)
 _STRING = cython.declare(cython.int, int(Logical.STRING))
 _SET = cython.declare(cython.int, int(Logical.SET))
@@ -197,7 +198,12 @@ class Decoder:
     @cython.cfunc
     def read_string(self, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> object:
         reader = self.reader
-        if reader.lone_string(start, end) < 0:
+        reader.cursor.end = end
+        reader.end = end
+        start = reader.string(reader.a, start)
+        if start >= 0 and start != end:
+            start = reader.cursor.fail(_GOES_ON, start, end - start)
+        if start < 0:
             raise self.failure(reader)
         return reader.a.as_bytes()
 

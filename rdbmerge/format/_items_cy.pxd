@@ -35,7 +35,6 @@ cdef class ItemReader:
     cdef int begin(self, int number, Py_ssize_t start, Py_ssize_t end) noexcept nogil
     cdef int step(self) noexcept nogil
     cdef Py_ssize_t string(self, Element element, Py_ssize_t pos) noexcept nogil
-    cdef int lone_string(self, Py_ssize_t start, Py_ssize_t end) noexcept nogil
     cdef int open_blob(self, Py_ssize_t pos) noexcept nogil
     cdef int begin_template(self) noexcept nogil
     cdef int packed(self) noexcept nogil

@@ -227,18 +227,6 @@ class ItemReader:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def lone_string(self, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
-        """Make `a` the string that `start` to `end` holds and nothing else; 0, or -1."""
-        self.cursor.end = end
-        self.end = end
-        start = self.string(self.a, start)
-        if start < 0:
-            return -1
-        return 0 if start == end else self.cursor.fail(_GOES_ON, start, end - start)
-
-    @cython.cfunc
-    @cython.nogil
-    @cython.exceptval(check=False)
     def open_blob(self, pos: cython.Py_ssize_t) -> cython.int:
         """Go on inside the blob that is the string at `pos`; 0, or -1."""
         self.blob_at = pos
