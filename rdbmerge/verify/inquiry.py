@@ -89,15 +89,18 @@ class Inquiry:
         readers, answers = [], []
         with self.clock("merged file"):
             for number, segment in enumerate(self.merged):
-                digests, reading = self.digests, self._reading(segment)
-                readers.append(MergedReader(segment, reading, jobs=self.jobs, digests=digests, progress=progress))
+                one = MergedReader(
+                    segment, self._reading(segment), jobs=self.jobs, files=len(self.merged), digests=self.digests,
+                    progress=progress,
+                )  # fmt: skip
+                readers.append(one)
                 slots = None if self.slots is None else self.slots[number]
                 plan = None if self.plans is None else self.plans[number]
-                answers.append(Answer(segment, slots, plan, readers[-1].read()))
+                answers.append(Answer(segment, slots, plan, one.read()))
         # Sorting keeps one processor busy, reading the others.
         with self.clock("sources"), ThreadPoolExecutor(1) as pool:
             repeated_keys = [
-                pool.submit(one.repeated_keys, answer.found) for one, answer in zip(readers, answers, strict=True)
+                pool.submit(merged.repeated_keys, answer.found) for merged, answer in zip(readers, answers, strict=True)
             ]
             lines = reader.read(self.origins, Shards(self.slots, self.rules.key_prefix))
             for answer, its_lines, repeated in zip(answers, lines, repeated_keys, strict=True):

@@ -30,7 +30,7 @@ from rdbmerge.units import escape_key
 from rdbmerge.verify.windows import FileWalk, Step, Window, reading
 
 CRC64 = anycrc.Model("CRC64-REDIS")
-# Key hashes held before they go to disk: 8 bytes a key, 16 while they are sorted.
+# Key hashes of all files together that are held before they go to disk: 8 bytes a key, 16 while they are sorted.
 _LIMIT_HASHES = 24_000_000
 
 
@@ -105,10 +105,17 @@ class _Tally:
 
 
 class MergedReader:
-    """Reads a merged file; `digests=False` leaves the values alone."""
+    """Reads a merged file, one of `files`; `digests=False` leaves the values alone."""
 
     def __init__(
-        self, segment: Segment, reading: Reading, *, jobs: int, digests: bool = True, progress: Progress | None = None
+        self,
+        segment: Segment,
+        reading: Reading,
+        *,
+        jobs: int,
+        files: int = 1,
+        digests: bool = True,
+        progress: Progress | None = None,
     ) -> None:
         self._segment = segment
         self._reading = reading
@@ -117,7 +124,7 @@ class MergedReader:
         self._digests = digests
         self._progress = progress
         self._free: queue.SimpleQueue[Columns] = queue.SimpleQueue()
-        self._hashes = HashCollector(segment.path.parent, limit_hashes=_LIMIT_HASHES)
+        self._hashes = HashCollector(segment.path.parent, limit_hashes=_LIMIT_HASHES // files)
         self._lock = threading.Lock()
         self._done = 0
 
@@ -131,6 +138,7 @@ class MergedReader:
         except BaseException:
             self._hashes.close()
             raise
+        self._free = queue.SimpleQueue()  # another file's reader has columns of its own
         return found
 
     def repeated_keys(self, found: Found) -> list[tuple[int, bytes]]:

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 from rdbbytes import entry, rdb, resize, select
-from verify.world import Merged, check
+from verify.rewritten import check_shards
+from verify.test_shards import FIRST, NAMES, SECOND, SOURCE, THIRD, THREE, file_of
+from verify.world import Merged, check, failed
 
 from rdbmerge.errors import ChecksumError, FormatError, TruncatedError
 from rdbmerge.format.digest import Reading
+from rdbmerge.snapshot.hashes import HashCollector
 from rdbmerge.snapshot.segment import Segment
+from rdbmerge.verify import structure
 from rdbmerge.verify.structure import MergedReader
 
 
@@ -36,3 +40,22 @@ def test_a_file_that_is_cut_stops_it(tmp_path: Path) -> None:
 def test_what_is_no_rdb_stops_it(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="not an RDB"):
         check(tmp_path, b"*1\r\n$4\r\nPING\r\n")
+
+
+def test_several_files_share_the_memory_for_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+
+    class Counting(HashCollector):
+        def __init__(self, folder: Path, *, limit_hashes: int) -> None:
+            limits.append(limit_hashes)
+            super().__init__(folder, limit_hashes=limit_hashes)
+
+    monkeypatch.setattr(structure, "HashCollector", Counting)
+    monkeypatch.setattr(structure, "_LIMIT_HASHES", 5)  # so that they go to disk
+    twice = rdb(10, select(0), resize(3, 0), *(entry(key) for key in [*SECOND, SECOND[0]]))
+    files = dict(zip(NAMES, (file_of(*FIRST), twice, file_of(*THIRD)), strict=True))
+    report = check_shards(tmp_path, files, [SOURCE], THREE)
+    assert limits == [1, 1, 1]
+    assert "1 keys stand twice in one db" in failed(report.shards[1])["unique keys"]
+    assert "unique keys" not in failed(report.shards[0]) | failed(report.shards[2])
+    assert not list(tmp_path.glob(".rdbmerge-*"))
