@@ -34,6 +34,7 @@ Note = Callable[[Difference], None]
 Mask = NDArray[np.bool_]
 
 _HINTS = codes.HAS_IDLE | codes.HAS_FREQ
+_WHOLE_BYTES = 64 << 20  # values up to this size are decoded whole
 _LOST_WORDS = "lost a conflict to another source"
 
 
@@ -149,13 +150,17 @@ class Comparison:
             self._note(note, difference.kind, line, theirs, difference.expected, difference.found)
 
     def _open(self, line: Line, theirs: Entries, note: Note) -> None:
-        """Decode values that are copies of a source's bytes: what damage the source had is found here."""
+        """Decode values that are copies of a source's bytes: what damage the source had is found here.
+
+        The largest are read item by item only, so that they take no memory: that they hold no member twice, and that
+        the groups of a stream fit together, is then not looked at.
+        """
         types = self.merged.dialect.types
         meaning = self.reading.meaning(self.merged.view, self.merged.templates)
         for entry in theirs:
             number, start, end = int(entry["type"]), int(entry["value"]), int(entry["end"])
             try:
-                if types[number].logical <= Logical.STREAM:
+                if end - start > _WHOLE_BYTES and types[number].logical <= Logical.STREAM:
                     meaning.of(number, start, end, 0)
                     if meaning.has_failed():
                         raise item_failure(meaning.get_reader())

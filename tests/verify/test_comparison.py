@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blobbytes import Raw, intset, listpack, lzf, node, stream, ziplist, zipmap
+from blobbytes import Raw, consumer, group, intset, listpack, lzf, node, stream, ziplist, zipmap
 from hypothesis import given
 from hypothesis import strategies as st
-from rdbbytes import aux, entry, freq, idle, length, rdb, record, resize, select, string
+from rdbbytes import aux, entry, freq, idle, length, rdb, record, resize, select, string, strings
 from verify.world import check
 
 from rdbmerge.format.core import shifted
+from rdbmerge.verify import comparison
 from rdbmerge.verify.entries import shifted_all, spans_equal
 
 CTIME = aux(b"ctime", b"1700000000")
@@ -75,6 +76,14 @@ DAMAGED: dict[str, tuple[int, bytes, str]] = {
     "quicklist": (18, b"\x01\x02" + string(listpack(b"a", count=3)), "a listpack that holds another number"),
     "compressed": (0, lzf(b"a" * 30)[:-1] + b"\x7f", "a compressed string does not unpack"),
     "stream": (15, stream(1, [node((1, 0), listpack(1, 0, 0))], live=1), "a stream node"),
+    "set": (2, strings([b"a", b"a"]), "a set that holds a member twice"),
+    "sorted set": (17, string(listpack(b"m", 1, b"m", 2)), "a sorted set that holds a member twice"),
+    "hash": (13, string(ziplist(b"f", 1, b"f", 2)), "a hash that holds a field twice"),
+    "group": (
+        15,
+        stream(1, groups=[group(1, b"g", consumers=[consumer(1, b"c", (1, 0))])]),
+        "do not fit its pending entries",
+    ),
     "array": (28, length(2) + b"\x00" + (b"\x05\x00\x01a" * 2), "an array that holds index 5 twice"),
 }
 
@@ -95,6 +104,16 @@ def test_damage_inside_a_copied_value_is_found_at_level_full_alone(tmp_path: Pat
     ]
     assert all(finding in one.found and "at byte" in one.found for one in report.differences)
     assert [check.name for check in report.failed_checks] == ["entry by entry"]
+
+
+def test_a_large_value_is_opened_item_by_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "_WHOLE_BYTES", 4)
+    for name, found in (("listpack", 1), ("stream", 1), ("quicklist", 1), ("array", 1), ("set", 0)):
+        number, payload, _ = DAMAGED[name]
+        source = rdb(14, CTIME, select(0), record(number, b"k", payload))
+        merged = rdb(14, CTIME, select(0), resize(1, 0), record(number, b"k", payload))
+        report = check(tmp_path, merged, [source], level="full", on_conflict="fail")
+        assert [one.kind for one in report.differences] == ["damaged"] * found
 
 
 def test_a_copied_value_without_damage_is_not_damaged(tmp_path: Path) -> None:
