@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from modes.twins import rooms, story
+from modes.twins import Questions, rooms, story
 from rdbbytes import crc64
 
 import rdbmerge
 from rdbmerge.errors import FormatError, HandshakeError, RdbMergeError, TransferCutError, UsageError
 from rdbmerge.format.dialects import MAGIC_BYTES
 from rdbmerge.plan.model import Rules, Unsupported
+from rdbmerge.plan.profile import find_profile
 from rdbmerge.replication.handshake import Handshake, SnapshotBegins
 from rdbmerge.replication.source import Source
 from rdbmerge.replication.transfer import Finished, SnapshotBytes
@@ -35,7 +36,11 @@ Target = Callable[[bytes], None]
 _SECONDS_A_64_KB = 1.0
 _MEMORY_BYTES, _MEMORY_A_BYTE = 64 << 20, 8
 _MOST_BYTES = 64 << 10
-CHANGES = [{}, {"ttl_offset_ms": 77, "key_prefix": b"p:", "fields_dead_before_ms": 2_000_000_000_001}]
+_ASKED = Questions(
+    changes=[{"ttl_offset_ms": 77, "key_prefix": b"p:", "fields_dead_before_ms": 2_000_000_000_001}],
+    targets=[find_profile("redis-2.8"), find_profile("valkey-9.1")],
+    meanings=[{"stream_level": 3}],
+)
 MAGICS = (b"REDIS0015", b"VALKEY080", b"REDIS0006")
 
 
@@ -60,9 +65,9 @@ def rdb(data: bytes) -> None:
     """A file: scanned, decoded, hashed, re-encoded for old targets, by both cores alike."""
     compiled, interpreted = rooms()
     data = data[:_MOST_BYTES]
-    one = limited(lambda: story(compiled, data, changes=CHANGES), len(data))
+    one = limited(lambda: story(compiled, data, asked=_ASKED), len(data))
     # The story asks some thirty things of each value; the interpreter takes its time for each.
-    other = limited(lambda: story(interpreted, data, changes=CHANGES), len(data), slower=20.0)
+    other = limited(lambda: story(interpreted, data, asked=_ASKED), len(data), slower=20.0)
     if one != other:
         difference = next(
             (pair for pair in zip(one, other, strict=False) if pair[0] != pair[1]), (len(one), len(other))

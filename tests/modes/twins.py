@@ -32,13 +32,38 @@ CHANGES: list[dict[str, Any]] = [
 ]
 TARGETS = [find_profile(name) for name in ("redis-6.2", "redis-2.8", "valkey-9.1")]
 TEMPLATED = (30, 32)  # types whose values depend on records before the first db
-_TOLD_OF: dict[int, set[Any]] = {}  # by room
 # How values may count: all of them; with what was done to fields; as an old target can hold them.
 MEANINGS: list[dict[str, Any]] = [
     {},
     {"ttl_offset_ms": 3 * HOUR, "fields_dead_before_ms": 2_000_000_000_001, "stream_level": 3},
     {"without_field_times": True, "stream_level": 1},
 ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """What a story tells: batches under these changes; each entry as targets load it, and as what it means."""
+
+    changes: Sequence[dict[str, Any]] = ()
+    targets: Sequence[TargetProfile] = ()
+    meanings: Sequence[dict[str, Any]] = ()
+    told_of: dict[int, set[Any]] | None = None  # by room: entries that are not told of again
+
+    def is_new(self, room: dict[str, ModuleType], walk: Any, batch: Any, row: int) -> bool:
+        """Whether the very entry was not told of before: most files here differ from others in one place only."""
+        if self.told_of is None:
+            return True
+        start, end = int(batch.entry_start[row]), int(batch.end[row])
+        templates = bytes(walk.view[:start]).partition(b"\xfe")[0] if int(batch.type[row]) in TEMPLATED else b""
+        entry = (walk.dialect.line, walk.dialect.version, templates, bytes(walk.view[start:end]))
+        told_of = self.told_of.setdefault(id(room), set())
+        is_new = entry not in told_of
+        told_of.add(entry)
+        return is_new
+
+
+OF_ENTRIES = Questions(targets=TARGETS, meanings=MEANINGS, told_of={})
+ALL = dataclasses.replace(OF_ENTRIES, changes=CHANGES)
 
 
 @cache
@@ -76,7 +101,7 @@ def attempt(task: Any) -> Any:
         return told(error)
 
 
-def story(room: dict[str, ModuleType], data: bytes, *, capacity: int = 5, changes: Any = None) -> list[Any]:
+def story(room: dict[str, ModuleType], data: bytes, *, capacity: int = 5, asked: Questions = ALL) -> list[Any]:
     """All that the room says of a file: rows, records, values, hashes, digests, emitted bytes, and how it ends."""
     view = memoryview(data)
     said: list[Any] = []
@@ -88,11 +113,11 @@ def story(room: dict[str, ModuleType], data: bytes, *, capacity: int = 5, change
     try:
         for item in walk:
             if isinstance(item, room["columns"].Columns):
-                said.append(_of_batch(room, walk, item, CHANGES if changes is None else changes))
-                fresh = [row for row in range(item.rows) if _is_new(room, walk, item, row)]
+                said.append(_of_batch(room, walk, item, asked.changes))
+                fresh = [row for row in range(item.rows) if asked.is_new(room, walk, item, row)]
                 said += [decoding(values, *place_of(item, row)) for row in fresh]
-                said += [_recoded(room, walk, item, fresh, profile) for profile in TARGETS if fresh]
-                said += [_meant(room, walk, item, fresh, rules) for rules in MEANINGS if fresh]
+                said += [_recoded(room, walk, item, fresh, profile) for profile in asked.targets if fresh]
+                said += [_meant(room, walk, item, fresh, rules) for rules in asked.meanings if fresh]
             else:
                 said.append((type(item).__name__, dataclasses.astuple(item)))
     except FormatError as error:
@@ -153,17 +178,6 @@ def _prepared(emit: ModuleType, digest: ModuleType, dialect: Any, rules: tuple[A
 
 def place_of(batch: Any, row: int) -> tuple[int, int, int]:
     return int(batch.type[row]), int(batch.value_start[row]), int(batch.end[row])
-
-
-def _is_new(room: dict[str, ModuleType], walk: Any, batch: Any, row: int) -> bool:
-    """Whether the very entry was not told of before: most files here differ from others in one place only."""
-    start, end = int(batch.entry_start[row]), int(batch.end[row])
-    templates = bytes(walk.view[:start]).partition(b"\xfe")[0] if int(batch.type[row]) in TEMPLATED else b""
-    entry = (walk.dialect.line, walk.dialect.version, templates, bytes(walk.view[start:end]))
-    told_of = _TOLD_OF.setdefault(id(room), set())
-    is_new = entry not in told_of
-    told_of.add(entry)
-    return is_new
 
 
 def _recoded(room: dict[str, ModuleType], walk: Any, batch: Any, rows: list[int], profile: TargetProfile) -> Any:
