@@ -10,8 +10,8 @@ import random
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 from fuzz.seeds import mutated, seeds
@@ -20,19 +20,31 @@ from modes.twins import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
 FINDINGS = ROOT / "fuzz-out"
+READ_BY = {
+    "whole": ("rdbmerge.plan", "rdbmerge.merge", "rdbmerge.verify", "rdbmerge.snapshot", "rdbmerge.steps"),
+    "handshake": ("rdbmerge.replication",),
+    "papers": ("rdbmerge.snapshot", "rdbmerge.plan.model"),
+}
 GUIDED = importlib.util.find_spec("atheris") is not None
 
 
-def instrument_the_interpreted_core() -> None:
-    """Let atheris see which lines of the source an input reaches: the compiled core has the same."""
+def read_by(name: str) -> list[ModuleType]:
+    """The modules that read the inputs of a target; of the core the interpreted one, whose lines the compiled has too."""
+    if name in ("rdb", "value"):
+        interpreted: Any = rooms()[1]["core"]
+        return list(interpreted._modules.values())
+    return [module for path, module in sys.modules.items() if path.startswith(READ_BY[name]) and "_cy" not in path]
+
+
+def instrument(modules: list[ModuleType]) -> None:
+    """Let atheris see which lines of them an input reaches."""
     import atheris
 
-    interpreted: Any = rooms()[1]["core"]
-    for module in interpreted._modules.values():
+    for module in modules:
         things = [*vars(module).values()]
         for cls in [thing for thing in things if isinstance(thing, type) and thing.__module__ == module.__name__]:
             things += vars(cls).values()
-        for function in [thing for thing in things if isinstance(thing, types.FunctionType)]:
+        for function in [thing for thing in things if isinstance(thing, FunctionType)]:
             atheris.instrument_func(function)
 
 
@@ -44,8 +56,7 @@ def guided(name: str, seconds: int) -> None:
     corpus.mkdir(exist_ok=True)
     for data in seeds(name):
         (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-    if name in ("rdb", "value"):
-        instrument_the_interpreted_core()
+    instrument(read_by(name))
     options = [
         f"-max_total_time={seconds}",
         "-timeout=60",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rdbmerge.errors import HandshakeError, SourceError, TransferCutError
-from rdbmerge.replication.refusals import find_refusal, nonsense_error, refusal_error, show_bytes
+from rdbmerge.replication.refusals import find_refusal, is_cut_greeting, nonsense_error, refusal_error, show_bytes
 from rdbmerge.replication.source import Source
 from rdbmerge.replication.transfer import MarkedTransfer, SizedTransfer, Transfer
 from rdbmerge.units import format_duration_ms
@@ -136,6 +136,8 @@ class Handshake:
                 continue
             # Not waiting for the end of a line that cannot become a reply: a TLS alert has none.
             if self._buffer[:1] not in b"+-$":
+                if is_cut_greeting(self._buffer):
+                    break
                 raise nonsense_error(self._buffer, after=self.state.value, source=self.source)
             end = self._buffer.find(b"\n", 0, MAX_LINE_BYTES)
             if end < 0 and len(self._buffer) < MAX_LINE_BYTES:

@@ -115,6 +115,12 @@ REFUSALS: tuple[Refusal, ...] = (
         "look in its log: most often too little memory to fork (vm.overcommit_memory) or a full disk; then try again",
     ),
 )
+# How other servers begin: a TLS alert, and two that speak first or answer anything.
+_STRANGERS = {
+    b"\x15\x03": "this is a TLS port: write the address as rediss://host:port",
+    b"HTTP/": "a web server answers on this port; give the port of the Redis or Valkey server",
+    b"SSH-": "an SSH server answers on this port; give the port of the Redis or Valkey server",
+}
 _OTHER = Refusal(
     re.compile(b""), "the source refused {command}", "look in the source's log and in the manual of that service"
 )
@@ -139,16 +145,18 @@ def refusal_error(line: bytes, row: Refusal | None, *, command: str, source: Sou
     )
 
 
+def is_cut_greeting(said: bytes) -> bool:
+    """Whether more of these first bytes may tell who speaks so."""
+    return any(greeting.startswith(said) and greeting != said for greeting in _STRANGERS)
+
+
 def nonsense_error(line: bytes, *, after: str, source: Source) -> HandshakeError:
     """The error for bytes that are no reply: shown escaped and cut, with a guess at who speaks so."""
     remedy = "check host and port: this must be the port of a Redis or Valkey server itself"
-    if line[:2] == b"\x15\x03":
-        remedy = "this is a TLS port: write the address as rediss://host:port"
-    elif line.startswith(b"HTTP/"):
-        remedy = "a web server answers on this port; give the port of the Redis or Valkey server"
-    elif line.startswith(b"SSH-"):
-        remedy = "an SSH server answers on this port; give the port of the Redis or Valkey server"
-    elif line.startswith((b"+CONTINUE", b"+DUALCHANNELSYNC", b"+RDBCHANNELSYNC")):
+    for greeting, guess in _STRANGERS.items():
+        if line.startswith(greeting):
+            remedy = guess
+    if line.startswith((b"+CONTINUE", b"+DUALCHANNELSYNC", b"+RDBCHANNELSYNC")):
         remedy = "connect to the server itself, not through a proxy; if that is so already, report this line"
     return HandshakeError(f"{source.place}: not an answer to {after}: {show_bytes(line, source=source)}", remedy=remedy)
 

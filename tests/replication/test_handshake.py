@@ -165,6 +165,17 @@ def test_another_protocol_is_named(data: bytes, remedy: str) -> None:
     assert failure.value.remedy.startswith(remedy)
 
 
+@pytest.mark.parametrize("data", [b"\x15\x03\x03\x00", b"HTTP/1.1 400\r\n", b"SSH-2.0\r\n"])
+def test_another_protocol_is_named_however_its_first_bytes_arrive(data: bytes) -> None:
+    with pytest.raises(HandshakeError) as at_once:
+        begin().feed(data)
+    handshake = begin()
+    with pytest.raises(HandshakeError) as in_pieces:
+        for place in range(len(data)):
+            handshake.feed(data[place : place + 1])
+    assert in_pieces.value.remedy == at_once.value.remedy
+
+
 def test_an_end_before_any_answer_speaks_of_tls() -> None:
     error = begin().closed()
     assert str(error) == "h:6379: the source closed the connection without an answer"
