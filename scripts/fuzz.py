@@ -29,7 +29,7 @@ GUIDED = importlib.util.find_spec("atheris") is not None
 
 
 def read_by(name: str) -> list[ModuleType]:
-    """The modules that read the inputs of a target; of the core the interpreted one, whose lines the compiled has too."""
+    """The modules that read the inputs of a target; of the core the interpreted one, whose lines are the same."""
     if name in ("rdb", "value"):
         interpreted: Any = rooms()[1]["core"]
         return list(interpreted._modules.values())
