@@ -169,10 +169,14 @@ def test_another_protocol_is_named(data: bytes, remedy: str) -> None:
 def test_another_protocol_is_named_however_its_first_bytes_arrive(data: bytes) -> None:
     with pytest.raises(HandshakeError) as at_once:
         begin().feed(data)
-    handshake = begin()
-    with pytest.raises(HandshakeError) as in_pieces:
+
+    def feed_in_pieces() -> None:
+        handshake = begin()
         for place in range(len(data)):
             handshake.feed(data[place : place + 1])
+
+    with pytest.raises(HandshakeError) as in_pieces:
+        feed_in_pieces()
     assert in_pieces.value.remedy == at_once.value.remedy
 
 
