@@ -44,7 +44,7 @@ REASONS = {
     "f": ("no functions", "function libraries"),
     "s": ("no streams", "streams"),
     "p": ("producers", "what streams remember of producers (IDMP)"),
-    "n": ("given back", "pending entries that nobody owns (XNACK)"),
+    "n": ("without an owner", "pending entries that nobody owns (XNACK)"),
     "a": ("no arrays", "arrays"),
 }
 
