@@ -113,6 +113,25 @@ class TransferCutError(SourceError):
     """The connection ended, stalled or talked nonsense before the snapshot was whole."""
 
 
+class StoreError(RdbMergeError):
+    """An object store refused or could not be reached. `retryable` says that the same call may work later."""
+
+    exit_code = 40
+
+    def __init__(self, message: str, *, remedy: str = "", retryable: bool = False) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retryable = retryable
+
+
+class TargetError(RdbMergeError):
+    """What is to receive the data (a server, a managed cache) refused it, failed, or could not be reached.
+
+    Shares 50 with WitnessError: there too a server failed.
+    """
+
+    exit_code = 50
+
+
 class WitnessError(RdbMergeError):
     """An outside witness (a scratch server, rdbtools) could not be asked. Shares 50: it is a server that fails."""
 

@@ -7,7 +7,15 @@ import pickle
 import pytest
 
 from rdbmerge import errors
-from rdbmerge.errors import ChecksumError, FormatError, RdbMergeError, SourceError, TruncatedError, UnsupportedError
+from rdbmerge.errors import (
+    ChecksumError,
+    FormatError,
+    RdbMergeError,
+    SourceError,
+    StoreError,
+    TruncatedError,
+    UnsupportedError,
+)
 
 
 def test_a_failure_has_a_message_and_what_to_do() -> None:
@@ -36,14 +44,16 @@ def test_an_error_in_a_file_gets_its_name_on_the_way_up(kind: type[FormatError],
 def test_whether_waiting_may_help_is_told() -> None:
     assert SourceError("x", retryable=True).retryable
     assert not SourceError("x").retryable
+    assert StoreError("x", retryable=True).retryable
+    assert not StoreError("x").retryable
 
 
 def test_the_table_of_exit_codes() -> None:
     table = {
         "RdbMergeError": 1, "UsageError": 2, "DiskError": 2, "FormatError": 10, "TruncatedError": 11,
         "ChecksumError": 12, "UnsupportedError": 13, "UnfitError": 13, "ConflictError": 20, "LedgerError": 21,
-        "VerifyError": 22, "SourceError": 30, "HandshakeError": 30, "TransferCutError": 30, "WitnessError": 50,
-        "StoppedError": 130,
+        "VerifyError": 22, "SourceError": 30, "HandshakeError": 30, "TransferCutError": 30, "StoreError": 40,
+        "TargetError": 50, "WitnessError": 50, "StoppedError": 130,
     }  # fmt: skip
     kinds = {
         name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)

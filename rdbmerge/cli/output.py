@@ -12,6 +12,7 @@ from rdbmerge.units import format_duration_ms
 
 if TYPE_CHECKING:
     from rdbmerge.ledger import Ledger
+    from rdbmerge.preflight import PreflightCheck
 
 _WIDE = 250  # columns where there is no terminal: a file or a pipe must not cut a line
 RIGHT = ">"
@@ -83,6 +84,15 @@ def show_ledger(ledger: Ledger) -> None:
         rows.append((line.source, "" if line is total else moved, *counts))
     of_them = [">Of them stripped"] if stripped else []
     show_table(("Source", ">Db", ">Read", *map(heading_of, names), ">Written", *of_them), rows, total=True)
+
+
+def show_preflight(checks: Sequence[PreflightCheck]) -> None:
+    """One line an answer on stdout, with what to do below it where something needs doing."""
+    width = max((len(check.name) for check in checks), default=0)
+    for check in checks:
+        say(f"{check.outcome:<7}  {check.name:<{width}}  {check.finding}")
+        if check.remedy:
+            say(f"{'':<7}  {'':<{width}}  -> {check.remedy}")
 
 
 def left_out_names(*lines: object) -> list[str]:

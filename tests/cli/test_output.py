@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from rdbmerge.cli.output import heading_of, left_out_names, show_failure, show_ledger, show_table, spent
+from rdbmerge.cli.output import heading_of, left_out_names, show_failure, show_ledger, show_preflight, show_table, spent
 from rdbmerge.ledger import Ledger, LedgerLine
+from rdbmerge.preflight import failed, ok
 
 
 def test_a_table_is_plain_text_and_uncut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +46,15 @@ def test_the_columns_of_a_ledger_are_those_that_hold_a_number() -> None:
     assert left_out_names(*lines) == ["expired", "stripped"]
     assert left_out_names() == []
     assert [heading_of(name) for name in ("expired", "conflict_dropped")] == [">Expired", ">Lost conflict"]
+
+
+def test_a_look_before_the_work_has_a_line_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    show_preflight([ok("disk", "5 GB free"), failed("bucket", "is not there", "make it")])
+    assert capsys.readouterr().out == (
+        "OK       disk    5 GB free\n"
+        "FAILED   bucket  is not there\n"
+        "                 -> make it\n"
+    )  # fmt: skip
 
 
 def test_failures_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
