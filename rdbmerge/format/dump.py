@@ -40,7 +40,7 @@ def footer(pieces: Iterable[Bytes], stamp: int) -> bytes:
     for piece in pieces:
         crc = _CRC64.calc(piece, crc)
     tail = stamp.to_bytes(_STAMP_BYTES, "little")
-    return tail + _CRC64.calc(tail, crc).to_bytes(_CRC_BYTES, "little")
+    return tail + int(_CRC64.calc(tail, crc)).to_bytes(_CRC_BYTES, "little")
 
 
 def dump(number: int, value: Bytes, *, line: str = "redis", stamp: int | None = None) -> bytes:
