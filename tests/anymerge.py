@@ -36,7 +36,7 @@ def key_glob(text: bytes) -> KeyPattern:
     return KeyPattern(kind="glob", text=text)
 
 
-NAMES = st.sampled_from([b"a", b"b", b"c", b"5", b"-1", b"long" * 20])
+NAMES = st.sampled_from([b"a", b"b", b"aa", b"5", b"-1", b"p:5", b"long" * 20])
 KEY_FORMS = {b"5": [b"\xc0\x05", b"\x015"], b"-1": [b"\xc0\xff", b"\xc1\xff\xff"]}
 ATTRIBUTES = st.sampled_from(
     [b"", expiry(AT), expiry(5), expiry(-1), expiry_seconds(9), expiry(AT) + idle(3), freq(5), freq(5) + expiry(AT)]
@@ -55,21 +55,38 @@ FILES = st.lists(
     min_size=1,
     max_size=3,
 )
+OF_ONE_SOURCE = {
+    "ttl_offset_ms": st.sampled_from([0, 1, HOUR, -HOUR, -(1 << 46)]),
+    "ttl_freeze_until_ms": st.sampled_from([0, NOW_MS]),
+    "snapshot_at_ms": st.sampled_from([0, 6, AT, AT + 1]),
+    "drop_expired": st.booleans(),
+    "db_map": st.sampled_from([{}, {0: 3}, {0: 3, 3: 0}, {3: 70}]),
+    "dbs": st.sampled_from([None, [0], [3], []]),
+    "types": st.sampled_from([None, ["string"], ["hash", "set"]]),
+    "include_keys": st.sampled_from([[], [key_glob(b"?")]]),
+    "exclude_keys": st.sampled_from([[], [key_glob(b"a")]]),
+    "key_prefix": st.sampled_from([b"", b"p:", b"a"]),
+}
+OWN_RULES = st.fixed_dictionaries({}, optional=OF_ONE_SOURCE)
 ANY_RULES = st.fixed_dictionaries(
     {"on_conflict": st.sampled_from([Policy.FIRST, Policy.LAST, Policy.LONGEST_TTL])},
     optional={
-        "ttl_offset_ms": st.sampled_from([0, 1, HOUR, -HOUR, -(1 << 46)]),
-        "ttl_freeze_until_ms": st.sampled_from([0, NOW_MS]),
-        "snapshot_at_ms": st.sampled_from([0, 6, AT, AT + 1]),
-        "drop_expired": st.booleans(),
-        "db_map": st.sampled_from([{}, {0: 3}, {0: 3, 3: 0}, {3: 70}]),
-        "dbs": st.sampled_from([None, [0], [3], []]),
-        "types": st.sampled_from([None, ["string"], ["hash", "set"]]),
-        "include_keys": st.sampled_from([[], [key_glob(b"?")]]),
-        "exclude_keys": st.sampled_from([[], [key_glob(b"a")]]),
-        "key_prefix": st.sampled_from([b"", b"p:"]),
+        **OF_ONE_SOURCE,
+        "sources": st.dictionaries(st.sampled_from(["a.rdb", "b.rdb", "c.rdb"]), OWN_RULES, min_size=1),
     },
 )
+
+
+def for_files(rules: dict[str, Any], count: int) -> dict[str, Any]:
+    """The rules without those of files that are not among the first `count`."""
+    names = {f"{chr(ord('a') + number)}.rdb" for number in range(count)}
+    return {**rules, "sources": {name: own for name, own in rules.get("sources", {}).items() if name in names}}
+
+
+def own_rules(rules: dict[str, Any], number: int) -> dict[str, Any]:
+    """What holds for one file: what is given for it, and not null, instead of what is given for all."""
+    own = rules.get("sources", {}).get(f"{chr(ord('a') + number)}.rdb", {})
+    return {**rules, **{name: value for name, value in own.items() if value is not None}}
 
 
 def file_of(stretches: Any) -> bytes:
@@ -100,12 +117,13 @@ def as_entry(found: Found) -> Entry:
 def expected(datas: Sequence[bytes], rules: dict[str, Any]) -> dict[tuple[int, bytes], Entry]:
     """What a merge of these files under these rules has to hold."""
     merged: dict[tuple[int, bytes], Entry] = {}
-    for data in datas:
+    for number, data in enumerate(datas):
+        own = own_rules(rules, number)
         for (db, key), found in sorted(contents(data).items(), key=lambda item: item[0][0]):
-            entry = _survivor(db, key, found, rules)
+            entry = _survivor(db, key, found, own)
             if entry is None:
                 continue
-            place = (rules.get("db_map", {}).get(db, db), rules.get("key_prefix", b"") + key)
+            place = (own.get("db_map", {}).get(db, db), own.get("key_prefix", b"") + key)
             if place not in merged or _beats(rules["on_conflict"], entry[1], merged[place][1]):
                 merged[place] = entry
     return merged

@@ -64,12 +64,14 @@ def opened(folder: Path, *files: bytes) -> Iterator[Opened]:
 
 
 @contextmanager
-def planned(sources: Sequence[Path], *, shards: Sequence[Slots] | None = None, **rules: Any) -> Iterator[PlannedMerge]:
+def planned(
+    sources: Sequence[Path], /, *, shards: Sequence[Slots] | None = None, **rules: Any
+) -> Iterator[PlannedMerge]:
     with planned_merge(sources, Rules(**rules), now_ms=NOW_MS, jobs=2, shards=shards) as merge:
         yield merge
 
 
-def merged(sources: Sequence[Path], output: Path, **rules: Any) -> Plan:
+def merged(sources: Sequence[Path], output: Path, /, **rules: Any) -> Plan:
     """Plan and write; what the file then holds must be what the plan says."""
     with planned(sources, **rules) as merge:
         write_merge(merge, output, jobs=2)
@@ -78,7 +80,7 @@ def merged(sources: Sequence[Path], output: Path, **rules: Any) -> Plan:
 
 
 def merged_shards(
-    sources: Sequence[Path], output: Path, shards: Sequence[Slots], **rules: Any
+    sources: Sequence[Path], output: Path, shards: Sequence[Slots], /, **rules: Any
 ) -> list[tuple[Path, Plan]]:
     """The same for one file a shard."""
     with planned(sources, shards=shards, **rules) as merge:

@@ -65,8 +65,15 @@ class Columns:
         """Where the last entry ends."""
         return int(self.end[self.rows - 1])
 
-    def hash_keys(self, view: memoryview) -> NDArray[np.uint64]:
-        """XXH64 of every decoded key; a view of the column's filled part."""
+    def hash_keys(self, view: memoryview, key_prefix: bytes = b"") -> NDArray[np.uint64]:
+        """XXH64 of every decoded key with `key_prefix` before it; a view of the column's filled part.
+
+        With a prefix it costs a call a key.
+        """
+        if key_prefix:
+            hashes = [xxh64_of(key_prefix + self.key(view, row)) for row in range(self.rows)]
+            self.key_hash[: self.rows] = hashes
+            return self.key_hash[: self.rows]
         left_over = hash_keys(
             view, self.flags, self.key_start, self.key_len, self.value_start, self.key_hash, self.rows
         )

@@ -70,6 +70,7 @@ class Reading:
     ttl_offset_ms: int = 0  # added to every expiry
     fields_dead_before_ms: int | None = None  # hash fields that expired before this do not count
     key_prefix: bytes = _NO_PREFIX  # that keys have in this file and do not count
+    added_prefix: bytes = _NO_PREFIX  # that keys do not have in this file and that counts; never with `key_prefix`
     as_it_stands: bool = False  # expiries of fields count as they are, be they outside what may be written
     by_meaning: Collection[Logical] = ()  # types whose values count as what they mean; those with field expiries do too
     latest_field_ms: int | None = None  # no field's expiry is later once it is written; None: by the dialect
@@ -114,10 +115,15 @@ class Digester:
         Raises FormatError for a key, or a value whose meaning counts, that does not decode.
         """
         rows, reading, view = columns.rows, self._reading, self._view
-        _hash_encoded_keys(view, columns, reading.key_prefix)
+        flags = columns.flags
+        if reading.added_prefix:
+            columns.hash_keys(view, reading.added_prefix)
+            flags = flags | np.uint8(codes.KEY_ENCODED)  # of these the core takes the hash as it is there
+        else:
+            _hash_encoded_keys(view, columns, reading.key_prefix)
         lane_a, lane_b = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
         if not digest_rows(
-            view, columns.type, columns.flags, columns.expire_at_ms, columns.hint, columns.key_len, columns.value_start,
+            view, columns.type, flags, columns.expire_at_ms, columns.hint, columns.key_len, columns.value_start,
             columns.end, columns.key_hash, left_out, rows, reading.ttl_offset_ms, reading.key_prefix, self._meanings,
             self._meaning, reading.ignored_flags, lane_a, lane_b,
         ):  # fmt: skip

@@ -28,7 +28,7 @@ from rdbmerge.format.strings import read_string
 from rdbmerge.plan.layout import CHECKSUM_BYTES, Copy, Entries, Library, Literal, Placed, place
 from rdbmerge.plan.model import Plan
 from rdbmerge.plan.sharding import Sharding, in_shard
-from rdbmerge.plan.treatment import treat
+from rdbmerge.plan.treatment import rules_of, treat
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.units import format_bytes
 
@@ -299,10 +299,10 @@ class _Hand:
         self.own = threading.local()
         first = outputs[0].plan
         slots = [output.plan.rules.slots for output in outputs]
-        self.sharding = Sharding(None if slots == [None] else [runs or [] for runs in slots], first.rules.key_prefix)
+        self.sharding = Sharding(None if slots == [None] else [runs or [] for runs in slots])
         self.treatments = [
             treat(
-                first.rules,
+                rules_of(first.rules, source.name),
                 segment,
                 snapshot_at_ms=source.snapshot_at_ms,
                 ttl_offset_ms=source.ttl_offset_ms,
@@ -345,7 +345,7 @@ class _Hand:
             with segment.naming_errors():
                 reasons = treatment.selection.reasons(segment.view, batch)
                 emission = Emission(segment.view, batch, treatment.change)
-                shards = self.sharding.shards_of(segment.view, batch)
+                shards = self.sharding.shards_of(segment.view, batch, treatment.change.key_prefix)
                 for number, output in enumerate(outputs):
                     for piece in emission.pieces(in_shard(reasons, shards, output), buffer):
                         yield number, piece

@@ -112,7 +112,7 @@ def count_by_reading(task: Task) -> list[Counted]:
             stripped = task.selection.stripped(segment.view, batch, reasons)
             emission = Emission(segment.view, batch, task.change)
             dead = _dead_fields(task, batch, reasons)
-            shards = sharding.shards_of(segment.view, batch)
+            shards = sharding.shards_of(segment.view, batch, task.change.key_prefix)
             for shard, total in enumerate(totals):
                 mine = in_shard(reasons, shards, shard)
                 total.output_bytes += emission.measure(mine)

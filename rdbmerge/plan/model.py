@@ -45,6 +45,24 @@ class KeyPattern(Model):
     text: bytes
 
 
+class SourceRules(Model):
+    """What the user declared about one source alone: what is given stands instead of the merge's own; null: as there.
+
+    An empty list or map counts as given.
+    """
+
+    ttl_offset_ms: int | None = None
+    ttl_freeze_until_ms: int | None = None
+    snapshot_at_ms: int | None = None
+    drop_expired: bool | None = None
+    db_map: dict[int, int] | None = None
+    dbs: list[int] | None = None
+    types: list[str] | None = None
+    include_keys: list[KeyPattern] | None = None
+    exclude_keys: list[KeyPattern] | None = None
+    key_prefix: bytes | None = None
+
+
 class Rules(Model):
     """Everything the user declared about a merge; the same values make the same merge and the same verification."""
 
@@ -71,6 +89,9 @@ class Rules(Model):
     )
     slots: list[tuple[int, int]] | None = Field(
         None, description="Of a shard: the first and last of each run of its slots; null: the file holds all keys."
+    )
+    sources: dict[str, SourceRules] = Field(
+        default_factory=dict, description="Name of a source (as in the plan's sources) -> what holds for it alone."
     )
 
 

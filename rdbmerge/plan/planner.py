@@ -21,7 +21,7 @@ from rdbmerge.plan.records import plan_libraries, plan_module_data
 from rdbmerge.plan.rejections import Rejected, note_companions, note_keys
 from rdbmerge.plan.selection import Selection
 from rdbmerge.plan.sharding import Sharding, Slots
-from rdbmerge.plan.treatment import profile_of, treat
+from rdbmerge.plan.treatment import profile_of, refuse_unknown_sources, rules_of, treat
 from rdbmerge.plan.versions import Content, refuse_two_lines
 from rdbmerge.plan.warnings import warnings_of
 from rdbmerge.snapshot.index import Chunk, Index
@@ -90,15 +90,14 @@ def make_plans(
     """
     profile = profile_of(rules)
     candidates, times = _candidates(segments, indexes, rules)
-    sharding = Sharding(slots, rules.key_prefix)
-    target_of = _targets(rules)
-    _refuse_dbs(candidates, rules, profile, sharded=slots is not None)
-    settled = settle(candidates, target_of, rules.on_conflict, notes.conflict)
+    sharding = Sharding(slots)
+    _refuse_dbs(candidates, profile, sharded=slots is not None)
+    settled = settle(candidates, rules.on_conflict, notes.conflict)
     rejected = Rejected(rules.on_unsupported, notes.rejection)
     files = [_File() for _ in range(sharding.count)]
     for candidate, (at_ms, at_from) in zip(candidates, times, strict=True):
         losers = sorted(settled.losers.get(candidate.number, []))
-        runs = _plan_runs(candidate, rules, at_ms, losers, sharding, target_of, files, rejected, run)
+        runs = _plan_runs(candidate, at_ms, losers, sharding, files, rejected, run)
         for file, its_runs in zip(files, runs, strict=True):
             file.sources.append(_source(candidate, at_ms, at_from, losers, its_runs))
     if profile is not None:
@@ -119,30 +118,30 @@ def make_plans(
 def _candidates(
     segments: Sequence[Segment], indexes: Sequence[Index], rules: Rules
 ) -> tuple[list[Candidate], list[tuple[int, SnapshotTimeFrom]]]:
+    refuse_unknown_sources(rules, [segment.name for segment in segments])
     candidates, times = [], []
     for number, (segment, index) in enumerate(zip(segments, indexes, strict=True)):
-        at_ms, at_from = snapshot_time(segment, index.facts, rules.snapshot_at_ms)
-        freeze_ms = 0 if rules.ttl_freeze_until_ms is None else rules.ttl_freeze_until_ms - at_ms
-        offset_ms = rules.ttl_offset_ms + freeze_ms
-        treatment = treat(rules, segment, snapshot_at_ms=at_ms, ttl_offset_ms=offset_ms)
-        candidates.append(Candidate(number, segment, index, treatment.selection, treatment.change, offset_ms))
+        own = rules_of(rules, segment.name)
+        at_ms, at_from = snapshot_time(segment, index.facts, own.snapshot_at_ms)
+        freeze_ms = 0 if own.ttl_freeze_until_ms is None else own.ttl_freeze_until_ms - at_ms
+        offset_ms = own.ttl_offset_ms + freeze_ms
+        treatment = treat(own, segment, snapshot_at_ms=at_ms, ttl_offset_ms=offset_ms)
+        candidates.append(Candidate(number, segment, index, treatment.selection, treatment.change, offset_ms, own))
         times.append((at_ms, at_from))
     return candidates, times
 
 
-def _targets(rules: Rules) -> Callable[[int], int]:
-    return lambda db: rules.db_map.get(db, db)
-
-
-def _refuse_dbs(candidates: Sequence[Candidate], rules: Rules, profile: TargetProfile | None, *, sharded: bool) -> None:
+def _refuse_dbs(candidates: Sequence[Candidate], profile: TargetProfile | None, *, sharded: bool) -> None:
     """A cluster has db 0 only, and so have some services."""
     if not sharded and (profile is None or profile.many_dbs):
         return
-    target_of = _targets(rules)
-    used = sorted(
-        {db.db for one in candidates for db in one.index.facts.dbs if db.keys and one.selection.takes_db(db.db)}
-    )
-    wrong = [db for db in used if target_of(db) != 0]
+    targets: dict[int, set[int]] = {}  # of each source db, by the maps of the sources that have it
+    for one in candidates:
+        for db in one.index.facts.dbs:
+            if db.keys and one.selection.takes_db(db.db):
+                targets.setdefault(db.db, set()).add(one.target_of(db.db))
+    used = sorted(targets)
+    wrong = [db for db in used if targets[db] != {0}]
     if wrong:
         who = "a cluster" if profile is None or profile.many_dbs else profile.name
         moves = ",".join(f"{db}:0" for db in used if db)
@@ -178,11 +177,9 @@ def _source(
 
 def _plan_runs(
     candidate: Candidate,
-    rules: Rules,
     at_ms: int,
     losers: list[int],
     sharding: Sharding,
-    target_of: Callable[[int], int],
     files: Sequence[_File],
     rejected: Rejected,
     run: Map,
@@ -190,20 +187,20 @@ def _plan_runs(
     """What the source gives to each file, by its dbs."""
     segment, chunks = candidate.segment, candidate.index.facts.chunks
     with_losers = treat(
-        rules, segment, snapshot_at_ms=at_ms, ttl_offset_ms=candidate.ttl_offset_ms, losers=losers
+        candidate.rules, segment, snapshot_at_ms=at_ms, ttl_offset_ms=candidate.ttl_offset_ms, losers=losers
     ).selection
     counted = run(count, (_task(candidate, with_losers, sharding, chunk) for chunk in chunks))
     runs: list[dict[int, RunPlan]] = [{} for _ in files]
     with_rejected = []
     for chunk, numbers in zip(chunks, counted, strict=True):
         for file, its_runs, its_numbers in zip(files, runs, numbers, strict=True):
-            _add(its_runs, chunk, target_of(chunk.db), its_numbers)
+            _add(its_runs, chunk, candidate.target_of(chunk.db), its_numbers)
             file.content.add_types(segment.name, its_numbers.types)
             file.content.add_flags(segment.name, its_numbers.flags)
             file.content.add_size(its_numbers.largest_entry_bytes)
         if any(its_numbers.rejected or its_numbers.stripped for its_numbers in numbers):
             with_rejected.append(chunk)
-    note_keys(candidate, with_losers, with_rejected, target_of, rejected)
+    note_keys(candidate, with_losers, with_rejected, rejected)
     return [[its_runs[db] for db in sorted(its_runs)] for its_runs in runs]
 
 

@@ -68,7 +68,6 @@ def note_keys(
     candidate: Candidate,
     selection: Selection,
     chunks: Sequence[Chunk],
-    target_of: Callable[[int], int],
     found: Rejected,
 ) -> None:
     """Note the keys of some chunks that the target cannot hold, or not whole. Raises FormatError for damaged values.
@@ -79,7 +78,7 @@ def note_keys(
     for chunk in chunks:
         for batch in candidate.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=columns):
             with candidate.segment.naming_errors():
-                for rejection in _of_batch(candidate, selection, batch, target_of(batch.db), found.outcome):
+                for rejection in _of_batch(candidate, selection, batch, candidate.target_of(batch.db), found.outcome):
                     found.add(rejection)
 
 

@@ -33,23 +33,25 @@ class Sharding:
     `slots` None: one shard that holds everything.
     """
 
-    def __init__(self, slots: Sequence[Slots] | None, key_prefix: bytes = b"") -> None:
+    def __init__(self, slots: Sequence[Slots] | None) -> None:
         self.slots = None if slots is None else list(slots)
         self.count = 1 if slots is None else len(slots)
-        self._prefix = key_prefix
         self._owners = np.full(SLOTS, -1, np.int16)
         for shard, runs in enumerate(slots or ()):
             for first, last in runs:
                 self._owners[first : last + 1] = shard
 
-    def shards_of(self, view: memoryview, columns: Columns) -> Shards | None:
-        """The number of each row's shard, -1 where none has its slot; None where there is but one."""
+    def shards_of(self, view: memoryview, columns: Columns, key_prefix: bytes = b"") -> Shards | None:
+        """The number of each row's shard, -1 where none has its slot; None where there is but one.
+
+        `key_prefix` will stand before the keys.
+        """
         if self.slots is None:
             return None
         slots = np.empty(columns.rows, np.uint16)
-        key_slots(view, columns.flags, columns.key_len, columns.value_start, columns.rows, self._prefix, slots)
+        key_slots(view, columns.flags, columns.key_len, columns.value_start, columns.rows, key_prefix, slots)
         for row in np.flatnonzero(columns.flags[: columns.rows] & codes.KEY_ENCODED).tolist():
-            slots[row] = slot_of(self._prefix + columns.key(view, row))
+            slots[row] = slot_of(key_prefix + columns.key(view, row))
         shards: Shards = self._owners[slots]
         return shards
 

@@ -19,7 +19,7 @@ def warnings_of(plans: Sequence[Plan], candidates: Sequence[Candidate], profile:
         warnings += _of_file(candidate)
         warnings += _of_what_is_left_out([plan.sources[number] for plan in plans])
     if profile is not None:
-        warnings += _of_what_is_dropped(plans, profile)
+        warnings += _of_what_is_dropped(plans, candidates, profile)
         warnings += _of_companions(candidates, profile)
     for plan in plans:
         warnings += _of_target(plan, profile)
@@ -47,7 +47,9 @@ def _of_what_is_left_out(parts: Sequence[SourcePlan]) -> Iterator[str]:
         yield f"{parts[0].name}: {collections} left out (booked as filtered); no server keeps them"
 
 
-def _of_what_is_dropped(plans: Sequence[Plan], profile: TargetProfile) -> Iterator[str]:
+def _of_what_is_dropped(
+    plans: Sequence[Plan], candidates: Sequence[Candidate], profile: TargetProfile
+) -> Iterator[str]:
     """What servers do without, and is dropped without asking (rdb-format.md 9)."""
     runs = [run for plan in plans for source in plan.sources for run in source.runs]
     hints, streams = sum(run.hints_dropped for run in runs), sum(run.counters_lost for run in runs)
@@ -58,7 +60,8 @@ def _of_what_is_dropped(plans: Sequence[Plan], profile: TargetProfile) -> Iterat
             f"{streams:,} stream{_s(streams)} without counters (entries added and read, highest deleted ID), which"
             f" {profile.name} does not keep: the lag of groups is unknown there"
         )
-    if any(run.stripped for run in runs) and not profile.field_expiries and not plans[0].rules.drop_expired:
+    dead_kept = not all(candidate.rules.drop_expired for candidate in candidates)
+    if any(run.stripped for run in runs) and not profile.field_expiries and dead_kept:
         yield f"hash fields that were dead at their snapshot are kept as asked, and {profile.name} cannot expire them"
 
 

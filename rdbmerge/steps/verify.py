@@ -20,7 +20,7 @@ from rdbmerge.snapshot.segment import Segment, find_rdb_files, open_segments
 from rdbmerge.verify import accounts
 from rdbmerge.verify.destination import Destination, destination_of
 from rdbmerge.verify.inquiry import Clock, Inquiry
-from rdbmerge.verify.origin import Origin, Times, offset_of
+from rdbmerge.verify.origin import Origin, Times, declared_for, offset_of, refuse_strangers, shared_prefix
 from rdbmerge.verify.report import Level, ShardsReport, VerifyReport, Witness
 from rdbmerge.verify.shards import Runs
 from rdbmerge.verify.summary import summarize, summarize_shards
@@ -159,14 +159,18 @@ def _origins(
     rules: Rules,
     destination: Destination,
 ) -> list[Origin]:
-    origins = []
     plan = plans[0] if plans else None
     for number, (segment, index) in enumerate(zip(sources, indexes, strict=True)):
         if plan is not None:
             accounts.refuse_changed(plan.sources[number], index.facts)
             segment.name = plan.sources[number].name
-        times = _times(number, segment, index, plan, rules)
-        origins.append(Origin(number, segment, index, rules, times, destination))
+    names = [segment.name for segment in sources]
+    refuse_strangers(rules, names)
+    origins = []
+    for number, (segment, index) in enumerate(zip(sources, indexes, strict=True)):
+        times = _times(number, segment, index, plan, declared_for(rules, segment.name))
+        prefix_counts = shared_prefix(rules, names) is None
+        origins.append(Origin(number, segment, index, rules, times, destination, prefix_counts=prefix_counts))
     return origins
 
 

@@ -50,7 +50,7 @@ class Comparison:
 
     def expected_key(self, entry: Entries) -> bytes:
         """The key an entry of a source should have in the merged file."""
-        return self.reading.key_prefix + entries.key_of(self._view(entry), entry)
+        return self.lines[int(entry["origin"])].origin.prefix + entries.key_of(self._view(entry), entry)
 
     def found_key(self, entry: Entries) -> bytes:
         """The key of an entry of the merged file."""
@@ -61,28 +61,26 @@ class Comparison:
 
     def same_keys(self, expected: Entries, found: Entries) -> Mask:
         """Whether the keys of pairs are really equal, and their dbs."""
-        prefix = self.reading.key_prefix
         encoded = ((expected["flags"] | found["flags"]) & codes.KEY_ENCODED) != 0
-        same: Mask = (expected["db"] == found["db"]) & (encoded | (found["key_len"] >= len(prefix)))
+        same: Mask = expected["db"] == found["db"]
         for place, rows in self._by_line(expected, same & ~encoded):
-            ours, theirs = expected[rows], found[rows]
-            view = self.lines[place].origin.segment.view
-            starts = theirs["value"] - theirs["key_len"]
-            same[rows] &= spans_equal(
-                view,
-                ours["value"] - ours["key_len"],
-                ours["value"],
-                self.merged.view,
-                starts + len(prefix),
-                theirs["value"],
-            )
-            if prefix:
-                zeros = np.zeros(len(rows), np.int64)
-                same[rows] &= spans_equal(
-                    self.merged.view, starts, starts + len(prefix), memoryview(prefix), zeros, zeros + len(prefix)
-                )
+            same[rows] = self._same_plain_keys(self.lines[place], expected[rows], found[rows])
         for row in np.flatnonzero(same & encoded).tolist():
             same[row] = self.expected_key(expected[row]) == self.found_key(found[row])
+        return same
+
+    def _same_plain_keys(self, line: Line, ours: Entries, theirs: Entries) -> Mask:
+        """Whether each of their keys, none of which is encoded, is the line's prefix and our key."""
+        prefix = line.origin.prefix
+        starts = theirs["value"] - theirs["key_len"]
+        rests = np.minimum(starts + len(prefix), theirs["value"])
+        same = spans_equal(
+            line.origin.segment.view, ours["value"] - ours["key_len"], ours["value"], self.merged.view, rests,
+            theirs["value"],
+        )  # fmt: skip
+        if prefix:
+            zeros = np.zeros(len(ours), np.int64)
+            same &= spans_equal(self.merged.view, starts, rests, memoryview(prefix), zeros, zeros + len(prefix))
         return same
 
     def _by_line(self, expected: Entries, among: Mask) -> list[tuple[int, NDArray[np.intp]]]:

@@ -86,14 +86,19 @@ class Destination:
         dead_before_ms: int | None = None,
         as_it_stands: bool = False,
         key_prefix: bytes = b"",
+        added_prefix: bytes = b"",
     ) -> Reading:
-        """How the entries of a file count: of a source (shifted, dead fields left out), or of the merged one."""
+        """How the entries of a file count: of a source (shifted, dead fields left out), or of the merged one.
+
+        `key_prefix` does not count though keys have it, `added_prefix` counts though they do not.
+        """
         line = dialect.line if self.profile is None else self.profile.line
         return Reading(
             dialect=dialect,
             ttl_offset_ms=ttl_offset_ms,
             fields_dead_before_ms=dead_before_ms,
             key_prefix=key_prefix,
+            added_prefix=added_prefix,
             as_it_stands=as_it_stands,
             by_meaning=self.by_meaning,
             latest_field_ms=codes.LATEST_EXPIRY_MS if line == "valkey" else codes.LATEST_FIELD_EXPIRY_MS,

@@ -55,7 +55,7 @@ class Line:
         view = self.origin.segment.view
         verdicts = self.origin.verdicts(columns, view)
         if self.shards.runs is not None:
-            verdicts[self.shards.numbers(view, columns) != self.shard] = ELSEWHERE
+            verdicts[self.shards.numbers(view, columns, self.origin.prefix) != self.shard] = ELSEWHERE
         return verdicts
 
 
@@ -146,7 +146,7 @@ class SourceReader:
         verdicts = origin.verdicts(batch, view)
         expected = verdicts == EXPECTED
         _, lossy = origin.unheld(batch, view, expected)
-        numbers = shards.numbers(view, batch)
+        numbers = shards.numbers(view, batch, origin.prefix)
         lanes = origin.digester(view).lanes(batch, verdicts) if self._digests else None
         expiring = batch.expire_at_ms[: batch.rows] != codes.NO_EXPIRY
         for part in parts:

@@ -21,7 +21,7 @@ from rdbmerge.verify import accounts
 from rdbmerge.verify.companions import companion_checks
 from rdbmerge.verify.destination import Destination
 from rdbmerge.verify.expectation import Line, SourceReader, by_target, total
-from rdbmerge.verify.origin import Origin
+from rdbmerge.verify.origin import Origin, shared_prefix
 from rdbmerge.verify.pairing import Paired, Pairing
 from rdbmerge.verify.report import Check, Level, TargetDbLine
 from rdbmerge.verify.rivals import Rivalry, settle
@@ -102,7 +102,7 @@ class Inquiry:
             repeated_keys = [
                 pool.submit(merged.repeated_keys, answer.found) for merged, answer in zip(readers, answers, strict=True)
             ]
-            lines = reader.read(self.origins, Shards(self.slots, self.rules.key_prefix))
+            lines = reader.read(self.origins, Shards(self.slots))
             for answer, its_lines, repeated in zip(answers, lines, repeated_keys, strict=True):
                 answer.lines, answer.found.repeated_keys = its_lines, repeated.result()
         for answer in answers:
@@ -111,7 +111,8 @@ class Inquiry:
         return answers
 
     def _reading(self, merged: Segment) -> Reading:
-        return self.destination.reading(merged.dialect, as_it_stands=True, key_prefix=self.rules.key_prefix)
+        prefix = shared_prefix(self.rules, [origin.name for origin in self.origins])
+        return self.destination.reading(merged.dialect, as_it_stands=True, key_prefix=prefix or b"")
 
     def _compare(self, answer: Answer, reader: SourceReader) -> None:
         with self.clock("conflicts"):

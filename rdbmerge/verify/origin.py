@@ -7,11 +7,14 @@ than the target can hold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdbmerge.errors import UsageError
 from rdbmerge.format import codes, fields
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.decode import Values
@@ -52,20 +55,80 @@ def offset_of(rules: Rules, snapshot_at_ms: int) -> int:
     return rules.ttl_offset_ms + rules.ttl_freeze_until_ms - snapshot_at_ms
 
 
+def declared_for(rules: Rules, source: str) -> Rules:
+    """What was declared for one source: each rule as it is under its name, else as it is for all."""
+    if source not in rules.sources:
+        return rules
+    own = rules.sources[source]
+
+    def either(name: str) -> Any:
+        mine = getattr(own, name)
+        return getattr(rules, name) if mine is None else mine
+
+    return Rules(
+        ttl_offset_ms=either("ttl_offset_ms"),
+        ttl_freeze_until_ms=either("ttl_freeze_until_ms"),
+        snapshot_at_ms=either("snapshot_at_ms"),
+        drop_expired=either("drop_expired"),
+        db_map=either("db_map"),
+        dbs=either("dbs"),
+        types=either("types"),
+        include_keys=either("include_keys"),
+        exclude_keys=either("exclude_keys"),
+        key_prefix=either("key_prefix"),
+        on_conflict=rules.on_conflict,
+        target=rules.target,
+        on_unsupported=rules.on_unsupported,
+    )
+
+
+def refuse_strangers(rules: Rules, sources: Sequence[str]) -> None:
+    """Raise UsageError for rules under a name that none of the sources has."""
+    strangers = [name for name in rules.sources if name not in sources]
+    if strangers:
+        raise UsageError(
+            f"rules are declared for {', '.join(strangers)}, which is not among the sources",
+            remedy=f"give the files that were merged; these are {', '.join(sources)}",
+        )
+
+
+def shared_prefix(rules: Rules, sources: Sequence[str]) -> bytes | None:
+    """The prefix that the keys of all these sources get; None where they get different ones."""
+    prefixes = {declared_for(rules, source).key_prefix for source in sources}
+    return prefixes.pop() if len(prefixes) == 1 else None
+
+
 class Origin:
-    """One source under the rules. `number` is its place in the order of precedence."""
+    """One source under the rules. `number` is its place in the order of precedence.
+
+    `prefix` (what its keys get) counts in hashes only where the sources get different ones (`prefix_counts`): else the
+    merged file's keys are read without it, which costs less.
+    """
 
     def __init__(
-        self, number: int, segment: Segment, index: Index, rules: Rules, times: Times, destination: Destination
+        self,
+        number: int,
+        segment: Segment,
+        index: Index,
+        rules: Rules,
+        times: Times,
+        destination: Destination,
+        *,
+        prefix_counts: bool = False,
     ) -> None:
         self.number = number
         self.segment = segment
         self.index = index
-        self.rules = rules
+        self.rules = rules = declared_for(rules, segment.name)
         self.times = times
+        self.prefix = rules.key_prefix
+        self.hashed_prefix = self.prefix if prefix_counts else b""
         self.dead_before_ms = times.snapshot_at_ms if rules.drop_expired else None
         self.reading = destination.reading(
-            segment.dialect, ttl_offset_ms=times.ttl_offset_ms, dead_before_ms=self.dead_before_ms
+            segment.dialect,
+            ttl_offset_ms=times.ttl_offset_ms,
+            dead_before_ms=self.dead_before_ms,
+            added_prefix=self.hashed_prefix,
         )
         self.meanings = self.reading.meaning_table()
         self._judge = Judge(destination, segment.dialect, self.dead_before_ms)
@@ -79,6 +142,22 @@ class Origin:
     def name(self) -> str:
         """What people call it."""
         return self.segment.name
+
+    def hash_keys(self, columns: Columns) -> NDArray[np.uint64]:
+        """The hash of each key of a batch in the mapped file, as digests have it."""
+        return columns.hash_keys(self.segment.view, self.hashed_prefix)
+
+    def sorted_hashes(self, db: int) -> NDArray[np.uint64]:
+        """The hashes of the keys of a db, ascending; in memory where the prefix counts, else mapped."""
+        if not self.hashed_prefix:
+            return self.index.hashes[db]
+        chunks = [chunk for chunk in self.index.facts.chunks if chunk.db == db]
+        found = [
+            self.hash_keys(batch).copy()
+            for chunk in chunks
+            for batch in self.segment.walk_part(chunk.start, chunk.stop, db)
+        ]
+        return np.sort(np.concatenate(found)) if found else np.empty(0, np.uint64)
 
     def takes_db(self, db: int) -> bool:
         """Whether entries of a source db are chosen at all."""

@@ -122,7 +122,7 @@ class Pairing:
         origin = line.origin
         with origin.segment.naming_errors():
             for batch in origin.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=self.reader.columns()):
-                rows = _within(batch.hash_keys(origin.segment.view), low, high)
+                rows = _within(origin.hash_keys(batch), low, high)
                 picked = entries.pick(batch, rows, db=line.target_db, origin=place)
                 picked["verdict"] = line.verdicts(batch)[rows]
                 picked["verdict"][(picked["verdict"] == EXPECTED) & np.isin(picked["entry"], losers)] = LOST

@@ -46,7 +46,7 @@ class Rivalry:
         """Book some conflicts: who lost, and one of their entries."""
         self.conflicts += conflicts
         if len(self.examples) < _EXAMPLES:
-            self.examples.append(entries.key_of(_view(lines, example), example))
+            self.examples.append(_key(lines, example))
         for place in np.unique(losers["origin"]).tolist():
             line = lines[place]
             mine = losers["entry"][losers["origin"] == place].copy()
@@ -68,7 +68,7 @@ def _suspects(lines: Sequence[Line]) -> Hashes:
     """Hashes that more than one line holds, ascending."""
     if len(lines) < 2:
         return np.empty(0, np.uint64)
-    runs = [line.origin.index.hashes[line.db] for line in lines]
+    runs = [line.origin.sorted_hashes(line.db) for line in lines]
     pieces = [repeated(piece) for piece in merge_sorted(runs)]
     return np.concatenate(pieces) if pieces else np.empty(0, np.uint64)
 
@@ -83,7 +83,7 @@ def _collect(lines: Sequence[Line], suspects: Hashes, reader: SourceReader, jobs
         origin = line.origin
         with origin.segment.naming_errors():
             for batch in origin.segment.walk_part(chunk.start, chunk.stop, chunk.db, columns=reader.columns()):
-                hashes = batch.hash_keys(origin.segment.view)
+                hashes = origin.hash_keys(batch)
                 rows = np.flatnonzero((hashes >= suspects[0]) & (hashes <= suspects[-1]))
                 rows = rows[suspects[np.searchsorted(suspects, hashes[rows])] == hashes[rows]]
                 if len(rows):
@@ -114,7 +114,7 @@ def _judge(lines: Sequence[Line], found: Entries, policy: Policy, rivalry: Rival
     for start, size in zip(starts[~alike].tolist(), sizes[~alike].tolist(), strict=True):
         by_key: dict[bytes, list[int]] = {}
         for row in range(start, start + size):
-            by_key.setdefault(entries.key_of(_view(lines, found[row]), found[row]), []).append(row)
+            by_key.setdefault(_key(lines, found[row]), []).append(row)
         for rows in by_key.values():
             if len(rows) > 1:
                 _settle_runs(lines, found[rows], np.zeros(1, np.intp), np.array([len(rows)]), policy, rivalry)
@@ -135,12 +135,15 @@ def _runs_of_several(hashes: Hashes) -> tuple[NDArray[np.bool_], Places]:
 
 
 def _stored_alike(lines: Sequence[Line], found: Entries, first: Places) -> NDArray[np.bool_]:
-    """Whether each entry's key is stored in the very bytes of the key of the first of its run."""
+    """Whether each entry's key is stored in the very bytes of the key of the first of its run, and gets its prefix."""
     same = np.ones(len(found), bool)
     pairs = found["origin"][first].astype(np.int64) * len(lines) + found["origin"]
     for pair in np.unique(pairs).tolist():
         rows = np.flatnonzero(pairs == pair)
         one, other = found[first[rows]], found[rows]
+        if lines[int(one["origin"][0])].origin.prefix != lines[int(other["origin"][0])].origin.prefix:
+            same[rows] = False
+            continue
         same[rows] = spans_equal(
             _view(lines, one[0]), one["key"], one["value"], _view(lines, other[0]), other["key"], other["value"]
         )
@@ -171,6 +174,11 @@ def _lives(lines: Sequence[Line], found: Entries) -> NDArray[np.int64]:
         lives[rows] = shifted_all(found["expire"][rows], lines[place].origin.times.ttl_offset_ms)
     lives[found["expire"] == codes.NO_EXPIRY] = _NEVER
     return lives
+
+
+def _key(lines: Sequence[Line], entry: Entries) -> bytes:
+    """As it stands in the merged file, but for a prefix that all keys get."""
+    return lines[int(entry["origin"])].origin.hashed_prefix + entries.key_of(_view(lines, entry), entry)
 
 
 def _view(lines: Sequence[Line], entry: Entries) -> memoryview:

@@ -18,24 +18,23 @@ Numbers = NDArray[np.int64]
 class Shards:
     """The runs of slots of each file; None: one file has them all."""
 
-    def __init__(self, runs: Sequence[Runs] | None, key_prefix: bytes = b"") -> None:
+    def __init__(self, runs: Sequence[Runs] | None) -> None:
         self.runs = runs
         self.count = 1 if runs is None else len(runs)
-        self._prefix = key_prefix
         owned = sorted((first, last, shard) for shard, some in enumerate(runs or ()) for first, last in some)
         self._firsts = np.array([first for first, _, _ in owned], np.int64)
         self._lasts = np.array([last for _, last, _ in owned], np.int64)
         self._owners = np.array([shard for _, _, shard in owned], np.int64)
 
-    def numbers(self, view: memoryview, columns: Columns) -> Numbers:
-        """The number of each row's file; -1 where no file has its slot."""
+    def numbers(self, view: memoryview, columns: Columns, key_prefix: bytes = b"") -> Numbers:
+        """The number of each row's file, once `key_prefix` is before its key; -1 where no file has its slot."""
         rows = columns.rows
         if self.runs is None:
             return np.zeros(rows, np.int64)
         slots = np.zeros(rows, np.uint16)
-        key_slots(view, columns.flags, columns.key_len, columns.value_start, rows, self._prefix, slots)
+        key_slots(view, columns.flags, columns.key_len, columns.value_start, rows, key_prefix, slots)
         for row in np.flatnonzero(columns.flags[:rows] & codes.KEY_ENCODED).tolist():
-            slots[row] = slot_of(self._prefix + columns.key(view, row))
+            slots[row] = slot_of(key_prefix + columns.key(view, row))
         wide = slots.astype(np.int64)
         place = np.searchsorted(self._firsts, wide, side="right") - 1
         inside = (place >= 0) & (wide <= self._lasts[place])

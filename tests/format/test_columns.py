@@ -43,6 +43,15 @@ def test_keys_are_decoded_and_hashed_in_all_their_forms() -> None:
     assert batch.hash_keys(view).tolist() == [xxh64_intdigest(key) for key in forms]
 
 
+def test_a_prefix_is_hashed_as_if_it_stood_before_each_key() -> None:
+    forms = {b"plain": string(b"plain"), b"5": b"\xc0\x05", b"": b"\0"}
+    view, batch, _ = only_batch(
+        rdb(9, select(0), *(record(0, b"", string(b"v"), key_bytes=one) for one in forms.values()))
+    )
+    assert batch.hash_keys(view, b"p:").tolist() == [xxh64_intdigest(b"p:" + key) for key in forms]
+    assert batch.hash_keys(view).tolist() == [xxh64_intdigest(key) for key in forms]
+
+
 def test_a_key_that_does_not_unpack_is_refused_at_its_place() -> None:
     view, batch, _ = only_batch(rdb(9, select(0), record(0, b"", string(b"v"), key_bytes=b"\xc3\x02\x05\x00a")))
     for ask in (lambda: batch.key(view, 0), lambda: batch.hash_keys(view)):

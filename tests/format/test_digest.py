@@ -175,3 +175,16 @@ def test_a_key_without_the_prefix_is_not_one_with_it() -> None:
     view, _, _ = only_batch(rdb(9, select(0), entry(b"p:k")))
     assert of_file(view, key_prefix=b"p:") == of(entry(b"k"))
     assert of(entry(b"k"), key_prefix=b"p:") != of(entry(b"k"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_a_prefix_that_will_be_there_counts_as_one_that_is(path: Path) -> None:
+    data = path.read_bytes()
+    walk, parts = Walk(memoryview(data), columns=Columns(50)), []
+    change = Change(dialect=walk.dialect, key_prefix=b"p:", templates=walk.templates)
+    for batch in walk:
+        if isinstance(batch, Columns):
+            parts += [select(batch.db), emitted(walk.view, batch, change)]
+    written = of_file(rdb(walk.dialect.version, *parts, magic=data[:9]), as_it_stands=True)
+    assert of_file(data, added_prefix=b"p:") == written
+    assert of_file(data, added_prefix=b"q:") != written != of_file(data)

@@ -8,7 +8,7 @@ from typing import Any
 
 import anytarget
 import pytest
-from anymerge import ANY_RULES, FILES, as_entry, expected, file_of
+from anymerge import ANY_RULES, FILES, as_entry, expected, file_of, for_files
 from anytarget import ABILITIES, RULES, SOURCES, held, newest_header
 from hypothesis import given, settings
 from merging import merged, merged_shards, saved
@@ -28,6 +28,7 @@ def test_any_merge_holds_what_its_rules_mean(files: Any, rules: dict[str, Any]) 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         datas = [file_of(stretches) for stretches in files]
+        rules = for_files(rules, len(datas))
         merged(saved(folder, *datas), folder / "out.rdb", **rules)
         found = contents((folder / "out.rdb").read_bytes())
     assert {place: as_entry(entry) for place, entry in found.items()} == expected(datas, rules)
@@ -44,9 +45,9 @@ def run(datas: list[bytes], folder: Path, setting: dict[str, Any], rules: dict[s
 @settings(max_examples=300, deadline=None)
 @given(SOURCES, RULES)
 def test_any_merge_for_any_target_holds_what_its_rules_mean(files: Any, setting: dict[str, Any]) -> None:
-    ability, rules = ABILITIES[setting["target"]], dict(setting["rules"])
+    ability, rules = ABILITIES[setting["target"]], for_files(setting["rules"], len(files))
     if setting["shards"] or (ability and not ability.many_dbs):
-        rules["db_map"] = {3: 0}  # another map is refused, see the tests of the planner
+        rules = anytarget.all_in_db_0(rules)
     told = anytarget.expected(files, rules, setting)
     rules |= {"target": setting["target"], "on_unsupported": setting["on_unsupported"]}
     datas = [anytarget.file_of(one) for one in files]

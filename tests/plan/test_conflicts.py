@@ -10,7 +10,7 @@ from rdbbytes import entry, expiry, length, pairs, rdb, record, select, string, 
 
 from rdbmerge.errors import ConflictError
 from rdbmerge.plan.conflicts import choose
-from rdbmerge.plan.model import Conflict, KeyPattern, Policy
+from rdbmerge.plan.model import Conflict, KeyPattern, Policy, SourceRules
 
 COMPRESSED = bytes.fromhex("C305140061E00A00")
 AT = 2_000_000_000_000
@@ -207,3 +207,39 @@ def test_many_conflicts_are_found_without_one_too_many(tmp_path: Path) -> None:
     assert {c.key_base64 for c in conflicts} == set(names[1_000:2_000]) | set(names[::500])
     assert plan.keys == 3_000
     assert plan.conflicts == len({c.key_base64 for c in conflicts})
+
+
+PREFIXES: list[tuple[list[bytes], list[bytes], int]] = [
+    # prefixes of a, b and c; the key of each; how many keys are in conflict
+    ([b"", b"p:", b"p:q:"], [b"p:q:k", b"q:k", b"k"], 1),
+    ([b"", b"p:", b"q:"], [b"p:k", b"k", b"k"], 1),
+    ([b"x", b"p:", b"q:"], [b"k", b"k", b"k"], 0),
+    ([b"p:", b"p:", b""], [b"k", b"k", b"k"], 1),
+    ([b"p", b"", b"p:"], [b":5", b"p:5", b"5"], 1),
+    ([b"a", b"ab", b"b"], [b"bb", b"b", b"bb"], 1),
+    ([b"", b"", b"p:"], [b"k", b"j", b"k"], 0),
+]
+
+
+@pytest.mark.parametrize(("prefixes", "keys", "conflicts"), PREFIXES)
+def test_keys_meet_as_they_stand_behind_the_prefixes_of_their_sources(
+    tmp_path: Path, prefixes: list[bytes], keys: list[bytes], conflicts: int
+) -> None:
+    files = [one(entry(key), entry(b"only in %d" % number)) for number, key in enumerate(keys)]
+    sources = {f"{name}.rdb": SourceRules(key_prefix=prefix) for name, prefix in zip("abc", prefixes, strict=True)}
+    with opened(tmp_path, *files) as merge:
+        noted = merge.conflicts(on_conflict=Policy.FIRST, sources=sources)
+        plan = merge.plan(on_conflict=Policy.FIRST, sources=sources)
+    whole = [prefix + key for prefix, key in zip(prefixes, keys, strict=True)]
+    rivals = [name for name, key in zip("abc", whole, strict=True) if whole.count(key) > 1]
+    assert [conflict.source for conflict in noted] == [f"{name}.rdb" for name in rivals]
+    assert [conflict.key_base64 for conflict in noted] == [keys["abc".index(name)] for name in rivals]
+    assert [conflict.kept for conflict in noted] == [place == 0 for place in range(len(rivals))]
+    assert (plan.conflicts, plan.keys) == (conflicts, 3 + len(set(whole)))
+
+
+def test_a_conflict_behind_different_prefixes_is_told_with_the_whole_key(tmp_path: Path) -> None:
+    files = [one(entry(b"k")), one(entry(b"p:k"))]
+    with opened(tmp_path, *files) as merge, pytest.raises(ConflictError) as failure:
+        merge.plan(sources={"a.rdb": SourceRules(key_prefix=b"p:")})
+    assert '"p:k" of db 0: in a.rdb (db 0) and b.rdb (db 0)' in str(failure.value)

@@ -34,7 +34,7 @@ def tasks(
             chosen, segment, snapshot_at_ms=chosen.snapshot_at_ms or 0, ttl_offset_ms=chosen.ttl_offset_ms,
             losers=losers,
         )  # fmt: skip
-        sharding = Sharding(slots, chosen.key_prefix)
+        sharding = Sharding(slots)
         made = [Task(segment, both.selection, both.change, sharding, chunk) for chunk in facts.chunks]
         for task in made:
             if is_plain(task):

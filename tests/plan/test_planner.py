@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anymerge import ANY_RULES, AT, CTIME, FILES, HOUR, SNAPSHOT_S, file_of, hash_of, key_glob
+from anymerge import ANY_RULES, AT, CTIME, FILES, HOUR, SNAPSHOT_S, file_of, for_files, hash_of, key_glob
 from hypothesis import HealthCheck, given, settings
 from merging import NOW_MS, check_output, merged, opened, saved
 from rdbbytes import (
@@ -237,6 +237,7 @@ def test_whatever_the_rules_the_ledger_closes_and_the_file_is_as_planned(
     for path in tmp_path.iterdir():
         path.unlink()
     datas = [file_of(stretches) for stretches in files]
+    rules = for_files(rules, len(datas))
     with opened(tmp_path, *datas) as merge:
         quick = merge.plan(**rules)
         with pytest.MonkeyPatch.context() as patch:

@@ -33,15 +33,15 @@ KNOWN = {  # rdb-format.md 12
 
 
 @cache
-def each_alone(prefix: bytes) -> Sharding:
+def each_alone() -> Sharding:
     """Each slot is a shard of its own."""
-    return Sharding([[(one, one)] for one in range(SLOTS)], prefix)
+    return Sharding([[(one, one)] for one in range(SLOTS)])
 
 
 def slots_of(*entries: bytes, prefix: bytes = b"") -> list[int]:
     """The slots that rows are in."""
     view, batch, _ = only_batch(rdb(9, select(0), *entries))
-    shards = each_alone(prefix).shards_of(view, batch)
+    shards = each_alone().shards_of(view, batch, prefix)
     assert shards is not None
     return [int(one) for one in shards]
 

@@ -10,9 +10,9 @@ from merging import opened
 from rdbbytes import entry, rdb, select
 
 from rdbmerge.errors import UsageError
-from rdbmerge.plan.model import Rules
+from rdbmerge.plan.model import Policy, Rules, SourceRules
 from rdbmerge.plan.profile import PROFILES
-from rdbmerge.plan.treatment import Treatment, profile_of, treat
+from rdbmerge.plan.treatment import Treatment, profile_of, refuse_unknown_sources, rules_of, treat
 
 
 def treated(folder: Path, **rules: Any) -> Treatment:
@@ -47,3 +47,25 @@ def test_the_target_is_found_by_any_of_its_names() -> None:
     assert profile_of(Rules(target="redis-6.x")) == PROFILES["redis-6.0"]
     with pytest.raises(UsageError, match="'redis-1' is no target"):
         profile_of(Rules(target="redis-1"))
+
+
+def test_a_source_has_its_own_rules_where_they_are_given_and_those_of_the_merge_elsewhere() -> None:
+    own = SourceRules(key_prefix=b"a:", dbs=[], ttl_offset_ms=0)
+    rules = Rules(ttl_offset_ms=5, dbs=[1], types=["list"], sources={"a.rdb": own}, on_conflict=Policy.LAST)
+    of_a, of_b = rules_of(rules, "a.rdb"), rules_of(rules, "b.rdb")
+    assert of_a == Rules(ttl_offset_ms=0, dbs=[], types=["list"], key_prefix=b"a:", on_conflict=Policy.LAST)
+    assert of_b == Rules(ttl_offset_ms=5, dbs=[1], types=["list"], on_conflict=Policy.LAST)
+
+
+def test_every_rule_that_a_source_may_have_is_one_of_the_merge() -> None:
+    shared = SourceRules.model_fields.keys() & Rules.model_fields.keys()
+    assert shared == SourceRules.model_fields.keys()
+    assert Rules.model_fields.keys() - shared == {"on_conflict", "target", "on_unsupported", "slots", "sources"}
+
+
+def test_rules_for_a_source_that_is_not_there_are_refused() -> None:
+    rules = Rules(sources={"b.rdb": SourceRules(), "a.rdb": SourceRules()})
+    refuse_unknown_sources(rules, ["a.rdb", "b.rdb", "c.rdb"])
+    with pytest.raises(UsageError, match=r"rules for b\.rdb, which is no source of this merge") as failure:
+        refuse_unknown_sources(rules, ["a.rdb"])
+    assert failure.value.remedy == "the sources are a.rdb"

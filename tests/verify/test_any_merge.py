@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anytarget
+from anymerge import for_files
 from anytarget import ABILITIES, RULES, SOURCES, held
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -23,9 +24,9 @@ from rdbmerge.verify.report import ShardsReport
 
 def merge(folder: Path, files: Any, setting: dict[str, Any]) -> tuple[list[Path], Rules, list[Slots] | None]:
     """The merged files of any setting, with their plan beside them; settings that are refused are passed over."""
-    ability, rules = ABILITIES[setting["target"]], dict(setting["rules"])
+    ability, rules = ABILITIES[setting["target"]], for_files(setting["rules"], len(files))
     if setting["shards"] or (ability and not ability.many_dbs):
-        rules["db_map"] = {3: 0}
+        rules = anytarget.all_in_db_0(rules)
     slots = even_slots(setting["shards"]) if setting["shards"] else None
     declared = Rules(**rules, target=setting["target"], on_unsupported=setting["on_unsupported"])
     sources = saved(folder, *(anytarget.file_of(one) for one in files))

@@ -9,8 +9,9 @@ import pytest
 from rdbbytes import aux, entry, rdb, record, resize, select, string, strings
 from verify.world import DEAD_MS, HASH_METADATA, HOUR_MS, LATE_MS, SNAPSHOT_MS, check, failed, field_hash
 
-from rdbmerge.plan.model import KeyPattern, Rules
-from rdbmerge.verify.origin import offset_of
+from rdbmerge.errors import UsageError
+from rdbmerge.plan.model import KeyPattern, Rules, SourceRules
+from rdbmerge.verify.origin import declared_for, offset_of
 
 CTIME = aux(b"ctime", b"1700000000")
 SOURCE = rdb(
@@ -103,3 +104,57 @@ def test_the_offset_of_a_frozen_source_is_what_was_left_at_its_snapshot() -> Non
     rules = Rules(ttl_freeze_until_ms=1_000, ttl_offset_ms=10)
     assert offset_of(rules, 400) == 610
     assert offset_of(Rules(ttl_offset_ms=10), 400) == 10
+
+
+def test_what_is_declared_for_a_source_comes_before_what_is_declared_for_all() -> None:
+    own: dict[str, Any] = {
+        "ttl_offset_ms": 0, "ttl_freeze_until_ms": 0, "snapshot_at_ms": 0, "drop_expired": False, "db_map": {},
+        "dbs": [], "types": [], "include_keys": [], "exclude_keys": [], "key_prefix": b"",
+    }  # fmt: skip
+    all_: dict[str, Any] = {
+        "ttl_offset_ms": 1, "ttl_freeze_until_ms": 2, "snapshot_at_ms": 3, "drop_expired": True, "db_map": {1: 0},
+        "dbs": [1], "types": ["list"], "include_keys": [glob(b"a")], "exclude_keys": [glob(b"b")], "key_prefix": b"p",
+    }  # fmt: skip
+    assert own.keys() == SourceRules.model_fields.keys()
+    shared: dict[str, Any] = {"on_conflict": "last", "target": "redis-7.0", "on_unsupported": "skip"}
+    for name in own:
+        rules = Rules(**all_, **shared, sources={"a.rdb": SourceRules(**{name: own[name]})})
+        assert declared_for(rules, "a.rdb") == Rules(**{**all_, **shared, name: own[name]})
+        assert declared_for(rules, "b.rdb") is rules
+
+
+def test_rules_of_a_stranger_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"declared for x\.rdb, which is not among the sources"):
+        check(tmp_path, rdb(12, CTIME, *CASES[0][2]), [SOURCE], sources={"x.rdb": SourceRules()})
+
+
+def test_each_source_is_held_to_its_own_rules(tmp_path: Path) -> None:
+    """One source as it is, and again with all that one source can have for itself; anything else is not this file."""
+    merged = rdb(12, CTIME, part(0, A1, B1, LIST, expires=1), part(4, A4, entry(b"q:a:4")))
+    own = {"key_prefix": b"q:", "dbs": [4]}
+    passes = {"on_conflict": "fail", "sources": {"b.rdb": own}}
+    for level in ("digest", "full"):
+        report = check(tmp_path, merged, [SOURCE, SOURCE], level=level, **passes)
+        assert (failed(report), report.verdict) == ({}, "passed")
+        for other in (
+            {"a.rdb": own, "b.rdb": own},
+            {},
+            {"b.rdb": {**own, "key_prefix": b"Q:"}},
+            {"b.rdb": {**own, "db_map": {4: 5}}},
+        ):
+            rules = {**passes, "sources": other}
+            assert check(tmp_path, merged, [SOURCE, SOURCE], level=level, **rules).verdict == "failed"
+
+
+@pytest.mark.parametrize("level", ["digest", "full"])
+def test_values_that_changed_places_behind_two_prefixes_are_found(tmp_path: Path, level: str) -> None:
+    """Without their prefixes the keys are equal: the digest has to see which is which."""
+    sources = [rdb(12, CTIME, part(0, entry(b"k", value))) for value in (b"1", b"2")]
+    rules = {"sources": {"a.rdb": {"key_prefix": b"a:"}, "b.rdb": {"key_prefix": b"b:"}}}
+    right = rdb(12, CTIME, part(0, entry(b"a:k", b"1"), entry(b"b:k", b"2")))
+    wrong = rdb(12, CTIME, part(0, entry(b"a:k", b"2"), entry(b"b:k", b"1")))
+    assert check(tmp_path, right, sources, level=level, **rules).verdict == "passed"
+    report = check(tmp_path, wrong, sources, level=level, **rules)
+    assert {(one.kind, one.key, one.source) for one in report.differences} == {
+        ("value", '"a:k"', "a.rdb"), ("value", '"b:k"', "b.rdb"),
+    }  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from merging import NOW_MS
+from merging import NOW_MS, saved
 from rdbbytes import entry, rdb, select
 from verify.rewritten import SOURCE
 from verify.world import HOUR_MS, SNAPSHOT_MS, failed
@@ -24,10 +24,12 @@ from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.emit import Change, Emission
 from rdbmerge.format.strings import length_bytes, string_bytes
 from rdbmerge.format.values import Logical
-from rdbmerge.plan import planner
+from rdbmerge.merge import writer
+from rdbmerge.plan import conflicts, planner
 from rdbmerge.plan.fitting import FITS, UNFIT, Fitting
-from rdbmerge.plan.model import PLANS, Rules
+from rdbmerge.plan.model import PLANS, KeyPattern, Policy, Rules, SourceRules
 from rdbmerge.plan.sharding import Sharding, Slots, even_slots
+from rdbmerge.plan.treatment import rules_of
 from rdbmerge.steps.merge import output_paths, planned_merge, write_merge
 from rdbmerge.steps.verify import verify
 from rdbmerge.verify.report import ShardsReport, VerifyReport
@@ -235,3 +237,80 @@ def test_a_planner_that_loses_a_shard_is_found_out(tmp_path: Path, monkeypatch: 
     report = merged_and_verified(tmp_path, source=KEYS, slots=even_slots(3))
     assert isinstance(report, ShardsReport)
     assert [(one.kind, one.key) for shard in report.shards for one in shard.differences] == [("missing", '"key:0"')]
+
+
+# --- rules of one source alone ------------------------------------------------------------------------------------
+
+TWO = [rdb(10, select(0), *(entry(key, b"of " + name) for key in (b"k", b"p:k", b"dead"))) for name in (b"a", b"b")]
+OF_A = SourceRules(key_prefix=b"p:", exclude_keys=[KeyPattern(kind="glob", text=b"dead")])
+
+
+def two_verified(folder: Path, *, slots: list[Slots] | None = None, level: str = "full") -> Any:
+    """What verification says of what the merger makes of two sources, one of which has rules of its own."""
+    declared = Rules(on_conflict=Policy.FIRST, sources={"a.rdb": OF_A})
+    with planned_merge(saved(folder, *TWO), declared, now_ms=NOW_MS, jobs=1, shards=slots) as planned:
+        write_merge(planned, folder / "merged.rdb", jobs=1)
+        (folder / "plan.json").write_bytes(PLANS.dump_json(list(planned.plans)))
+    outputs = output_paths(folder / "merged.rdb", slots)
+    return verify(outputs, against=[folder / "plan.json"], rules=None, level=level, jobs=1, now_ms=NOW_MS)
+
+
+@pytest.mark.parametrize("slots", [None, even_slots(3)])
+@pytest.mark.parametrize("level", ["counts", "digest", "full"])
+def test_unbroken_two_sources_with_rules_of_their_own_pass(
+    tmp_path: Path, slots: list[Slots] | None, level: str
+) -> None:
+    report = two_verified(tmp_path, slots=slots, level=level)
+    assert report.verdict == "passed"
+    shards = report.shards if slots else [report]
+    assert sum(line.expected for shard in shards for line in shard.ledger) == 4
+    assert sum(line.conflict_dropped for shard in shards for line in shard.ledger) == 1
+
+
+def of_the_other(rules: Rules, name: str) -> Rules:
+    return rules_of(rules, {"a.rdb": "b.rdb", "b.rdb": "a.rdb"}[name])
+
+
+@pytest.mark.parametrize("level", ["digest", "full"])
+@pytest.mark.parametrize("broken", [lambda rules, _: rules_of(rules, "nobody"), of_the_other])
+def test_a_merger_that_mistakes_the_rules_of_a_source_is_found_out(
+    tmp_path: Path, monkeypatch: Patch, broken: Callable[[Rules, str], Rules], level: str
+) -> None:
+    monkeypatch.setattr(planner, "rules_of", broken)
+    monkeypatch.setattr(writer, "rules_of", broken)
+    report = two_verified(tmp_path, level=level)
+    kinds = {(one.kind, one.key) for one in report.differences}
+    assert {("missing", '"p:p:k"')} < kinds or ("value", '"p:p:k"') in kinds
+    assert "plan" in failed(report)
+
+
+@pytest.mark.parametrize("part", ["prefix", "meeting"])
+def test_a_planner_that_does_not_see_that_keys_meet_behind_prefixes_is_found_out(
+    tmp_path: Path, monkeypatch: Patch, part: str
+) -> None:
+    families = conflicts._families
+
+    def broken(runs: Any) -> Any:
+        for family in families(runs):
+            if part == "prefix":
+                yield [replace(run, prefix=b"") for run in family]
+            else:
+                yield from ([run] for run in family)
+
+    monkeypatch.setattr(conflicts, "_families", broken)
+    report = two_verified(tmp_path)
+    assert [(one.kind, one.key, one.expected) for one in report.differences] == [
+        ("unexpected", '"p:k"', "the key once")
+    ]
+    assert [name for name, detail in failed(report).items() if '"p:k"' in detail] == ["unique keys"]
+
+
+def test_a_planner_that_forgets_the_prefix_where_it_finds_slots_is_found_out(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    shards_of = Sharding.shards_of
+    monkeypatch.setattr(Sharding, "shards_of", lambda self, view, columns, _prefix: shards_of(self, view, columns))
+    report = two_verified(tmp_path, slots=even_slots(16))
+    kinds = sorted((one.kind, one.key) for shard in report.shards for one in shard.differences)
+    assert ("missing", '"p:p:k"') in kinds
+    assert ("unexpected", '"p:p:k"') in kinds

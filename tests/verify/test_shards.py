@@ -38,7 +38,7 @@ def owner_of(key: bytes, runs: Sequence[Runs]) -> int:
 def numbers(keys: list[bytes], runs: Sequence[Runs] | None, prefix: bytes = b"") -> list[int]:
     records = [record(0, b"", string(b"v"), key_bytes=b"\xc0\x05" if key == b"5" else string(key)) for key in keys]
     view, batch, _ = only_batch(rdb(9, select(0), *records))
-    return [int(number) for number in Shards(runs, prefix).numbers(view, batch)]
+    return [int(number) for number in Shards(runs).numbers(view, batch, prefix)]
 
 
 @pytest.mark.parametrize("prefix", [b"", b"p:", b"{tag}", b"{"])

@@ -99,6 +99,7 @@ def check(
     folder: Path,
     merged: bytes,
     sources: Sequence[bytes] = (SOURCE_A, SOURCE_B),
+    /,
     *,
     level: str = "digest",
     **rules: Any,
