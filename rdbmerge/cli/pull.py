@@ -12,6 +12,7 @@ from rdbmerge.cli.files import refuse_existing_files, write_json
 from rdbmerge.cli.options import EXISTING, quiet_option, report_option
 from rdbmerge.cli.output import show_failure, show_table, spent, talk, warn
 from rdbmerge.cli.progress import pull_progress
+from rdbmerge.cli.server_options import tunnels_for
 from rdbmerge.cli.source_options import parse_sources, source_options
 from rdbmerge.cli.stopping import stoppable
 from rdbmerge.units import format_bytes, format_instant
@@ -71,9 +72,13 @@ def pull(
 
     parsed = parse_sources(sources, options)
     refuse_existing_files(report, force=force)
-    with stoppable() as stop, pull_progress(quiet) as progress:
+    with (
+        stoppable() as stop,
+        tunnels_for(parsed, connect_timeout_s=limits.connect_timeout_s, stop=stop) as tunnels,
+        pull_progress(quiet) as progress,
+    ):
         done = pull_all(
-            parsed,
+            [tunnels.through(source) for source in parsed],
             folder,
             jobs=jobs,
             jobs_per_host=jobs_per_host,

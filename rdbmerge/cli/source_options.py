@@ -1,7 +1,4 @@
-"""The options that say how a source is reached and how patient we are, and the sources that they make.
-
-The one reader of passwords: from a file, a prompt or RDBMERGE_PASSWORD; they go into `Source` and nowhere else.
-"""
+"""The options of pulling besides those of any server: names of commands, patience; and the sources that they make."""
 
 from __future__ import annotations
 
@@ -15,31 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rdbmerge.cli.options import EXISTING, SECONDS, SIZE, Decorator, with_all
+from rdbmerge.cli.options import SECONDS, SIZE, Decorator, with_all
+from rdbmerge.cli.server_options import server_options
 from rdbmerge.errors import UsageError
 
 if TYPE_CHECKING:
+    from rdbmerge.reach.server import ServerOptions
     from rdbmerge.replication.limits import PullLimits
     from rdbmerge.replication.source import Source, SourceOptions
 
 _NAMED = re.compile(r"[\w.-]+\s*=")  # name=SOURCE
-PASSWORD_VARIABLE = "RDBMERGE_PASSWORD"  # noqa: S105 - its name
 
-_SOURCE: tuple[tuple[str, Decorator], ...] = (
-    (
-        "password",
-        click.option("--password", is_flag=True, help=f"Ask for the password. [else: {PASSWORD_VARIABLE}, if set]"),
-    ),
-    (
-        "password_file",
-        click.option("--password-file", type=EXISTING, metavar="FILE", help="Take the password from a file."),
-    ),
-    ("user", click.option("--user", metavar="NAME", help="ACL user (Redis 6.0 and later).")),
-    ("tls_ca", click.option("--tls-ca", metavar="FILE", help="Authority that a rediss:// source must show (PEM).")),
-    ("tls_cert", click.option("--tls-cert", metavar="FILE", help="Our certificate (PEM).")),
-    ("tls_key", click.option("--tls-key", metavar="FILE", help="Its key, without passphrase (PEM).")),
-    ("tls_sni", click.option("--tls-sni", metavar="NAME", help="The name in the source's certificate.")),
-    ("tls_insecure", click.option("--tls-insecure", is_flag=True, help="Do not check the source's certificate.")),
+_COMMANDS: tuple[tuple[str, Decorator], ...] = (
     ("psync_command", click.option("--psync-command", metavar="NAME", help="PSYNC, where it is renamed.")),
     ("sync_command", click.option("--sync-command", metavar="NAME", help="SYNC, where it is renamed.")),
     ("replconf_command", click.option("--replconf-command", metavar="NAME", help="REPLCONF, where it is renamed.")),
@@ -84,39 +68,14 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options; the command gets `options` (of its sources) and `limits` instead of them."""
 
     @functools.wraps(command)
-    def with_options(**values: Any) -> Any:
-        options = _source_options(**{name: values.pop(name) for name, _ in _SOURCE})
+    def with_options(*, server: ServerOptions, **values: Any) -> Any:
+        names: dict[str, Any] = {name: values.pop(name) for name, _ in _COMMANDS}
+        options = {**server, **{name: value for name, value in names.items() if value is not None}}
         limits = _limits(**{name: values.pop(name) for name, _ in _LIMITS})
         return command(options=options, limits=limits, **values)
 
-    return with_all(with_options, [option for _, option in (*_LIMITS, *_SOURCE)])
-
-
-def _source_options(*, password: bool, password_file: Path | None, user: str | None, **values: Any) -> SourceOptions:
-    options: SourceOptions = {}
-    secret = _password(password, password_file)
-    if secret is not None:
-        options["password"] = secret
-    if user is not None:
-        options["username"] = user
-    if values.pop("tls_insecure"):
-        options["tls_verify"] = False
-    options.update({name: value for name, value in values.items() if value is not None})  # type: ignore[typeddict-item]
-    return options
-
-
-def _password(ask: bool, file: Path | None) -> str | None:
-    if ask and file:
-        raise UsageError("--password and --password-file are both given", remedy="give one of them")
-    if ask:
-        return str(click.prompt("Password", hide_input=True, err=True))
-    if file is None:
-        return os.environ.get(PASSWORD_VARIABLE)
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UsageError(f"cannot read {file}: {reason}", remedy="give a file that holds the password") from error
+    with_names = with_all(with_options, [option for _, option in _COMMANDS])
+    return with_all(server_options(with_names), [option for _, option in _LIMITS])
 
 
 def _limits(

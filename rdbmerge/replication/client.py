@@ -13,9 +13,9 @@ from dataclasses import replace
 from functools import partial
 
 from rdbmerge.errors import SourceError, TransferCutError
-from rdbmerge.replication.connection import Wire, check_stop, open_socket
+from rdbmerge.reach.connection import Wire, check_stop, open_socket, tunnel_failure
+from rdbmerge.reach.info import ServerFacts, read_facts
 from rdbmerge.replication.handshake import FullResync, Handshake, Send, SnapshotBegins
-from rdbmerge.replication.info import ServerFacts, read_facts
 from rdbmerge.replication.limits import PullLimits, PullProgress, Reporter
 from rdbmerge.replication.pulled import PulledSnapshot, Sink
 from rdbmerge.replication.quiet import StreamListener, Verdict, judge_written
@@ -202,7 +202,7 @@ class _Attempt:
         if chunk is None:
             raise self.handshake.stalled(stalled_s)
         if not chunk:
-            raise self.handshake.closed() from wire.failure
+            raise tunnel_failure(self.source) or self.handshake.closed() from wire.failure
         return chunk
 
     def _tick(self) -> None:
@@ -231,7 +231,10 @@ class _Attempt:
                 raise self._stalled(total)
             if not chunk:
                 cut = begins.transfer.closed()
-                raise TransferCutError(f"{self.source.place}: {cut}", remedy=cut.remedy) from wire.failure
+                said = self.source.tunnel.explain() if self.source.tunnel else None
+                why = f"{cut}: {said.finding}" if said else str(cut)
+                remedy = said.remedy if said else cut.remedy
+                raise TransferCutError(f"{self.source.place}: {why}", remedy=remedy) from wire.failure
 
     def _check_size(self, size_bytes: int) -> None:
         most = self.limits.max_bytes

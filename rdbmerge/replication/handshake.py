@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rdbmerge.errors import HandshakeError, SourceError, TransferCutError
-from rdbmerge.replication.refusals import find_refusal, is_cut_greeting, nonsense_error, refusal_error, show_bytes
+from rdbmerge.reach.server import show_bytes
+from rdbmerge.replication.refusals import find_refusal, is_cut_greeting, nonsense_error, refusal_error
 from rdbmerge.replication.source import Source
 from rdbmerge.replication.transfer import MarkedTransfer, SizedTransfer, Transfer
 from rdbmerge.units import format_duration_ms
@@ -186,7 +187,7 @@ class Handshake:
         row = find_refusal(line, syncing=self.waiting)
         if row or self.waiting or self.state is State.AUTH:
             raise refusal_error(line, row, command=self._name(), source=self.source)
-        self.notes.append(f"{self._name()}: {show_bytes(line, source=self.source)}")
+        self.notes.append(f"{self._name()}: {show_bytes(line, server=self.source)}")
         return self._advance()
 
     def _header(self, line: bytes) -> SnapshotBegins:

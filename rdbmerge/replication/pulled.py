@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from rdbmerge.reach.info import ServerFacts
 from rdbmerge.replication.handshake import Framing
-from rdbmerge.replication.info import ServerFacts
 from rdbmerge.replication.quiet import Written
 
 

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from rdbmerge.reach.info import ServerFacts
 from rdbmerge.replication.handshake import FullResync
-from rdbmerge.replication.info import ServerFacts
 
 Written = Literal["quiet", "written", "unknown"]
 

@@ -10,11 +10,8 @@ import re
 from dataclasses import dataclass
 
 from rdbmerge.errors import HandshakeError
+from rdbmerge.reach.server import show_bytes
 from rdbmerge.replication.source import Source
-
-_SHOWN_BYTES = 200
-_SHORTEST_SECRET = 4  # shorter ones are in ordinary words; replies to AUTH are cut before they can show one
-_ECHO = re.compile(rb",? with args beginning with.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +136,7 @@ def refusal_error(line: bytes, row: Refusal | None, *, command: str, source: Sou
     row = row or _OTHER
     words = {"command": command, "user": "default" if source.username is None else source.username}
     return HandshakeError(
-        f"{source.place}: {row.finding.format(**words)} ({show_bytes(line, source=source)})",
+        f"{source.place}: {row.finding.format(**words)} ({show_bytes(line, server=source)})",
         remedy=row.remedy.format(**words),
         retryable=row.retryable,
     )
@@ -158,15 +155,4 @@ def nonsense_error(line: bytes, *, after: str, source: Source) -> HandshakeError
             remedy = guess
     if line.startswith((b"+CONTINUE", b"+DUALCHANNELSYNC", b"+RDBCHANNELSYNC")):
         remedy = "connect to the server itself, not through a proxy; if that is so already, report this line"
-    return HandshakeError(f"{source.place}: not an answer to {after}: {show_bytes(line, source=source)}", remedy=remedy)
-
-
-def show_bytes(data: bytes, *, source: Source) -> str:
-    """What a server said, for people: secrets and echoed arguments out, escaped, at most 200 bytes."""
-    # Redis 4.0 and later repeat the arguments of a command they do not know: for a renamed AUTH, the password.
-    data = _ECHO.sub(b"", data)
-    secret = (source.password or "").encode()
-    if len(secret) >= _SHORTEST_SECRET:
-        data = data.replace(secret, b"***")
-    shown = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:_SHOWN_BYTES])
-    return shown if len(data) <= _SHOWN_BYTES else f"{shown}... ({len(data):,} bytes)"
+    return HandshakeError(f"{source.place}: not an answer to {after}: {show_bytes(line, server=source)}", remedy=remedy)

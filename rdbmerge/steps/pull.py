@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rdbmerge import __version__
 from rdbmerge.errors import RdbMergeError, SourceError, StoppedError, UsageError
+from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.replication.limits import PullLimits
 from rdbmerge.replication.source import Source
 from rdbmerge.snapshot.manifest import Manifest
@@ -75,7 +76,8 @@ def pull(
 ) -> PullReport:
     """Pull every source into `folder` as `<name>.rdb`, with its manifest and index.
 
-    A source whose snapshot is at hand and known to be its data still is left alone, unless `force`.
+    A source whose snapshot is at hand and known to be its data still is left alone, unless `force`. Sources with `ssh`
+    are reached through tunnels that are gone again at the end.
 
     Args:
         jobs: sources at once.
@@ -92,11 +94,11 @@ def pull(
     _check_sources(sources)
     work, started_at_ms, started_s = WorkDir(folder), now_ms(), time.monotonic()
     stop = stop or threading.Event()
-    tools = PullTools(
-        folder=work, limits=limits or PullLimits(), now_ms=now_ms, tell=_one_at_a_time(progress), stop=stop
-    )
-    with work.filling():
-        outcomes = _run(_Queue(sources, jobs_per_host), tools, min(max(1, jobs), len(sources)), force)
+    limits = limits or PullLimits()
+    tools = PullTools(folder=work, limits=limits, now_ms=now_ms, tell=_one_at_a_time(progress), stop=stop)
+    with work.filling(), Tunnels(connect_timeout_s=limits.connect_timeout_s) as tunnels:
+        queue = _Queue([tunnels.through(source) for source in sources], jobs_per_host)
+        outcomes = _run(queue, tools, min(max(1, jobs), len(sources)), force)
     ordered = [outcomes[source.name] for source in sources if source.name in outcomes]
     if stop.is_set() and len(ordered) < len(sources):
         raise StoppedError(

@@ -14,9 +14,9 @@ from typing import Literal
 
 from rdbmerge import __version__
 from rdbmerge.errors import FormatError, RdbMergeError, StoppedError
+from rdbmerge.reach.connection import open_socket
+from rdbmerge.reach.info import ServerFacts, read_facts
 from rdbmerge.replication.client import pull_snapshot
-from rdbmerge.replication.connection import open_socket
-from rdbmerge.replication.info import ServerFacts, read_facts
 from rdbmerge.replication.limits import PullLimits, PullProgress
 from rdbmerge.replication.pulled import PulledSnapshot
 from rdbmerge.replication.source import Source

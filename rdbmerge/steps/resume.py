@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rdbmerge.replication.info import DbKeys, ServerFacts
+from rdbmerge.reach.info import DbKeys, ServerFacts
 from rdbmerge.replication.pulled import PulledSnapshot
 from rdbmerge.replication.quiet import PING_BYTES
 from rdbmerge.snapshot.manifest import Manifest, Pulled

@@ -6,7 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from rdbmerge.cli.source_options import PASSWORD_VARIABLE, parse_sources, source_options
+from rdbmerge.cli.server_options import PASSWORD_VARIABLE
+from rdbmerge.cli.source_options import parse_sources, source_options
 from rdbmerge.errors import UsageError
 from rdbmerge.replication.limits import PullLimits
 from rdbmerge.replication.source import SourceOptions

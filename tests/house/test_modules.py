@@ -23,11 +23,11 @@ TABLES = {Path("rdbmerge/format/values.py"), Path("rdbmerge/format/codes.py")}
 DOORS = {
     "click": ("rdbmerge/cli",),
     "rich": ("rdbmerge/cli",),
-    "redis": ("rdbmerge/replication", "rdbmerge/targets/server.py", "rdbmerge/verify/witness.py"),
+    "redis": ("rdbmerge/reach", "rdbmerge/targets/server.py", "rdbmerge/verify/witness.py"),
     "rdbtools": ("rdbmerge/verify/witness.py",),
     "boto3": ("rdbmerge/stores/s3.py", "rdbmerge/targets/elasticache.py"),
     "botocore": ("rdbmerge/stores/s3.py", "rdbmerge/targets/elasticache.py"),
-    "socket": ("rdbmerge/replication", "rdbmerge/verify/witness.py"),
+    "socket": ("rdbmerge/reach", "rdbmerge/verify/witness.py"),
 }
 
 

@@ -5,8 +5,8 @@ from fakes.recorded import conversation_names, load
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdbmerge.reach.info import ServerFacts
 from rdbmerge.replication.handshake import FullResync
-from rdbmerge.replication.info import ServerFacts
 from rdbmerge.replication.quiet import StreamListener, judge_written
 
 RESYNC = FullResync("a" * 40, 1_000)

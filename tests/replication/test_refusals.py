@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rdbmerge.errors import HandshakeError
+from rdbmerge.reach.server import show_bytes
 from rdbmerge.replication.handshake import Handshake
-from rdbmerge.replication.refusals import REFUSALS, find_refusal, show_bytes
+from rdbmerge.replication.refusals import REFUSALS, find_refusal
 from rdbmerge.replication.source import Source
 
 ASK = b"+PONG\r\n" + b"+OK\r\n" * 4
@@ -183,5 +184,5 @@ def test_the_default_user_is_named_where_none_was_given() -> None:
 
 def test_bytes_are_shown_escaped_cut_and_without_secrets() -> None:
     source = Source(host="h", password="pass-word")
-    assert show_bytes(b"a\r\n\xff pass-word", source=source) == "a\\x0d\\x0a\\xff ***"
-    assert show_bytes(b"x" * 500, source=source) == "x" * 200 + "... (500 bytes)"
+    assert show_bytes(b"a\r\n\xff pass-word", server=source) == "a\\x0d\\x0a\\xff ***"
+    assert show_bytes(b"x" * 500, server=source) == "x" * 200 + "... (500 bytes)"

@@ -81,7 +81,7 @@ def test_what_the_address_says_comes_before_the_options() -> None:
         ("/run/redis.sock", "'/run/redis.sock' is not a source address: no host in it"),
         ("http://h", "'http://h' is not a source address: unknown scheme"),
         ("unix://run/redis.sock", "'unix://run/redis.sock' is not a source address: unix:// needs an absolute path"),
-        ("redis://h/3", "'redis://h/3' names a db, but a snapshot always holds all dbs of a server"),
+        ("redis://h/3", "'redis://h/3' names a db, but always all dbs of a server are meant"),
         ("redis://h?db=3", "'redis://h?db=3' is not a source address: ? and # are not understood"),
         ("redis://ann@h", "source h-6379: a user name, but no password"),
     ],

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rdbmerge.replication.info import DbKeys, ServerFacts
+from rdbmerge.reach.info import DbKeys, ServerFacts
 from rdbmerge.replication.pulled import PulledSnapshot
 from rdbmerge.snapshot.manifest import AfterPull, Manifest, Pulled
 from rdbmerge.steps.resume import compare_counts, judge_held, snapshot_moment

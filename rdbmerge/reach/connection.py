@@ -1,6 +1,6 @@
 """The door to the network: opens sockets, speaks TLS, waits in slices, and turns every failure into ours.
 
-The only module that handles a raw socket (`info` hands one on to redis-py). Knows nothing of what is said over it.
+The only module that handles a raw socket (`client` hands one on to redis-py). Knows nothing of what is said over it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from rdbmerge.errors import SourceError, StoppedError, UsageError
-from rdbmerge.replication.refusals import show_bytes
-from rdbmerge.replication.source import Source
+from rdbmerge.errors import RdbMergeError, StoppedError, UsageError
+from rdbmerge.reach.server import Server, show_bytes
 from rdbmerge.units import format_duration_ms
 
 _SLICE_S = 0.2  # how often a wait looks whether it should stop
@@ -24,43 +23,43 @@ _BUFFER_BYTES = 4 << 20
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}  # a dead peer is found in 90 s
 
 
-def open_socket(source: Source, *, timeout_s: float, stop: threading.Event | None = None) -> socket.socket:
-    """A connected socket, TLS done where the source wants it; blocking, without a timeout.
+def open_socket(server: Server, *, timeout_s: float, stop: threading.Event | None = None) -> socket.socket:
+    """A connected socket, TLS done where the server wants it; blocking, without a timeout.
 
     Args:
-        source: where to.
+        server: where to.
         timeout_s: for TCP, for each address that the name has, and again for TLS.
         stop: looked at several times a second (but not while a name is resolved).
 
     Raises:
-        SourceError: refused, unreachable, no such name, TLS failed.
+        SourceError or TargetError, as the server is one: refused, unreachable, no such name, TLS or the tunnel failed.
         UsageError: a TLS file cannot be used.
         StoppedError: `stop` was set.
     """
-    context = _tls_context(source) if source.tls else None
+    context = _tls_context(server) if server.tls else None
     try:
-        opened = _connect(source, timeout_s, stop)
+        opened = _connect(server, timeout_s, stop)
     except OSError as error:
-        raise _connect_error(source, error, timeout_s) from error
+        raise _connect_error(server, error, timeout_s) from error
     if context is None:
         return opened
     try:
-        return _start_tls(opened, context, source, timeout_s, stop)
+        return _start_tls(opened, context, server, timeout_s, stop)
     except OSError as error:
         opened.close()
-        raise tls_error(source, error) from error
+        raise tunnel_failure(server) or tls_error(server, error) from error
     except StoppedError:
         opened.close()
         raise
 
 
 class Wire:
-    """A connection to a source. Waits in slices, so that `stop` is seen soon; an idle tick calls `on_tick`."""
+    """A connection to a server. Waits in slices, so that `stop` is seen soon; an idle tick calls `on_tick`."""
 
-    def __init__(self, source: Source, *, timeout_s: float, stop: threading.Event | None = None) -> None:
-        self._source = source
+    def __init__(self, server: Server, *, timeout_s: float, stop: threading.Event | None = None) -> None:
+        self._server = server
         self._stop = stop
-        self._socket = open_socket(source, timeout_s=timeout_s, stop=stop)
+        self._socket = open_socket(server, timeout_s=timeout_s, stop=stop)
         self.failure: OSError | None = None  # why the connection ended, when it did not end in order
 
     def send(self, data: bytes, *, timeout_s: float) -> bool:
@@ -76,11 +75,11 @@ class Wire:
     def receive(self, size: int, *, timeout_s: float, on_tick: Callable[[], None] | None = None) -> bytes | None:
         """The next bytes, at most `size`; b"" when the connection has ended, None when nothing came in `timeout_s`.
 
-        Raises StoppedError, and SourceError where TLS says why it ended.
+        Raises StoppedError, and the server's failure where TLS says why it ended.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            check_stop(self._stop, self._source)
+            check_stop(self._stop, self._server)
             remaining = deadline - time.monotonic()
             try:
                 # Once over time, still look at what has arrived: the time may have gone by elsewhere.
@@ -95,7 +94,7 @@ class Wire:
                 self.failure = error
                 return b""
             except ssl.SSLError as error:
-                raise tls_error(self._source, error) from error
+                raise tls_error(self._server, error) from error
             except OSError as error:
                 self.failure = error
                 return b""
@@ -105,24 +104,38 @@ class Wire:
         self._socket.close()
 
 
-def check_stop(stop: threading.Event | None, source: Source) -> None:
+def tunnel_failure(server: Server) -> RdbMergeError | None:
+    """Why a connection that has just ended was ended by its tunnel, in the words of ssh; None if it was not.
+
+    Worth asking when a connection through a tunnel ends before its time: what refused it is known to ssh alone. Takes
+    up to half a second.
+    """
+    said = server.tunnel.explain() if server.tunnel else None
+    return server.failure(f"{server.place}: {said.finding}", remedy=said.remedy) if said else None
+
+
+def check_stop(stop: threading.Event | None, server: Server) -> None:
     """Raise StoppedError if the user wants to stop."""
     if stop is not None and stop.is_set():
-        raise StoppedError(f"{source.place}: stopped", remedy="")
+        raise StoppedError(f"{server.place}: stopped", remedy="")
 
 
-def _connect(source: Source, timeout_s: float, stop: threading.Event | None) -> socket.socket:
-    if source.unix_path:
-        candidates = [(socket.AF_UNIX, source.unix_path)]
+def _connect(server: Server, timeout_s: float, stop: threading.Event | None) -> socket.socket:
+    if server.tunnel:
+        candidates = [(socket.AF_UNIX, server.tunnel.open(server, stop))]
+    elif server.ssh:
+        raise ValueError(f"{server.place}: dialled without its tunnel")  # a step that forgot Tunnels.through
+    elif server.unix_path:
+        candidates = [(socket.AF_UNIX, server.unix_path)]
     else:
-        found = socket.getaddrinfo(source.host, source.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
         candidates = [(row[0], row[4]) for row in found]  # type: ignore[misc]
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
     for family, address in candidates:
         opened = socket.socket(family, socket.SOCK_STREAM)
         try:
             _tune(opened, family)
-            _connect_one(opened, address, source, timeout_s, stop)
+            _connect_one(opened, address, server, timeout_s, stop)
             return opened
         except OSError as error:
             opened.close()
@@ -134,7 +147,7 @@ def _connect(source: Source, timeout_s: float, stop: threading.Event | None) -> 
 
 
 def _connect_one(
-    opened: socket.socket, address: object, source: Source, timeout_s: float, stop: threading.Event | None
+    opened: socket.socket, address: object, server: Server, timeout_s: float, stop: threading.Event | None
 ) -> None:
     deadline = time.monotonic() + timeout_s
     opened.setblocking(False)
@@ -144,7 +157,7 @@ def _connect_one(
     with selectors.DefaultSelector() as selector:
         selector.register(opened, selectors.EVENT_WRITE)
         while code and not selector.select(_SLICE_S):
-            check_stop(stop, source)
+            check_stop(stop, server)
             if time.monotonic() > deadline:
                 raise TimeoutError("timed out")
     code = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -169,7 +182,7 @@ def _tune(opened: socket.socket, family: int) -> None:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
 
 
-def _connect_error(source: Source, error: OSError, timeout_s: float) -> SourceError:
+def _connect_error(server: Server, error: OSError, timeout_s: float) -> RdbMergeError:
     finding, remedy = error.strerror or str(error), "check the address, the route and the firewall"
     if isinstance(error, socket.gaierror):
         finding, remedy = f"host name not found ({finding})", "check the spelling, and the DNS of this machine"
@@ -183,31 +196,31 @@ def _connect_error(source: Source, error: OSError, timeout_s: float) -> SourceEr
         finding, remedy = "there is no such socket", "check the path: it is `unixsocket` in the server's redis.conf"
     elif isinstance(error, PermissionError):
         finding, remedy = "no permission to connect", "run as a user that may use the socket (see `unixsocketperm`)"
-    return SourceError(f"{source.place}: {finding}", remedy=remedy)
+    return server.failure(f"{server.place}: {finding}", remedy=remedy)
 
 
-def _tls_context(source: Source) -> ssl.SSLContext:
+def _tls_context(server: Server) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=source.tls_ca)
-        if not source.tls_verify:
+        context = ssl.create_default_context(cafile=server.tls_ca)
+        if not server.tls_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        if source.tls_cert:
+        if server.tls_cert:
             # No passphrase prompt: a key that wants one is refused instead of waiting for a terminal.
-            context.load_cert_chain(source.tls_cert, source.tls_key, password="")
+            context.load_cert_chain(server.tls_cert, server.tls_key, password="")
     except (OSError, ValueError) as error:
-        files = ", ".join(file for file in (source.tls_ca, source.tls_cert, source.tls_key) if file)
+        files = ", ".join(file for file in (server.tls_ca, server.tls_cert, server.tls_key) if file)
         raise UsageError(
-            f"{source.place}: cannot use the TLS files {files}: {error}",
+            f"{server.place}: cannot use the TLS files {files}: {error}",
             remedy="give PEM files that can be read, a key without passphrase that belongs to its certificate",
         ) from error
     return context
 
 
 def _start_tls(
-    opened: socket.socket, context: ssl.SSLContext, source: Source, timeout_s: float, stop: threading.Event | None
+    opened: socket.socket, context: ssl.SSLContext, server: Server, timeout_s: float, stop: threading.Event | None
 ) -> socket.socket:
-    wrapped = context.wrap_socket(opened, server_hostname=source.tls_sni or source.host, do_handshake_on_connect=False)
+    wrapped = context.wrap_socket(opened, server_hostname=server.tls_sni or server.host, do_handshake_on_connect=False)
     deadline = time.monotonic() + timeout_s
     wrapped.settimeout(_SLICE_S)
     try:
@@ -217,7 +230,7 @@ def _start_tls(
                 wrapped.settimeout(None)
                 return wrapped
             except TimeoutError:
-                check_stop(stop, source)
+                check_stop(stop, server)
                 if time.monotonic() > deadline:
                     raise
     except BaseException:
@@ -225,7 +238,7 @@ def _start_tls(
         raise
 
 
-def tls_error(source: Source, error: OSError) -> SourceError:
+def tls_error(server: Server, error: OSError) -> RdbMergeError:
     """What a failure of TLS means, at its beginning or later."""
     reason = (getattr(error, "reason", None) or str(error)).upper().replace(" ", "_")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -235,12 +248,12 @@ def tls_error(source: Source, error: OSError) -> SourceError:
         finding = "it wants a certificate from us"
         remedy = "give a client certificate and its key (tls_cert, tls_key) that the server's tls-ca-cert-file knows"
     elif "ALERT" in reason:
-        finding = f"it refused TLS: {show_bytes(reason.encode(), source=source)}"
+        finding = f"it refused TLS: {show_bytes(reason.encode(), server=server)}"
         remedy = "check client certificate and key, and the TLS versions that the server allows"
     elif "WRONG_VERSION" in reason or "RECORD_LAYER" in reason or "UNKNOWN_PROTOCOL" in reason:
         finding, remedy = "it answers TLS with plain text", "this is no TLS port: write the address without rediss://"
     else:
         timed_out = isinstance(error, TimeoutError)
-        finding = "no answer to TLS" if timed_out else f"TLS failed: {show_bytes(str(error).encode(), source=source)}"
+        finding = "no answer to TLS" if timed_out else f"TLS failed: {show_bytes(str(error).encode(), server=server)}"
         remedy = "if this is no TLS port, write the address without rediss://; else look in the server's log"
-    return SourceError(f"{source.place}: {finding}", remedy=remedy)
+    return server.failure(f"{server.place}: {finding}", remedy=remedy)

@@ -11,7 +11,7 @@ import pytest
 from fakes.primary import Close, FakePrimary, Hang, Say
 
 from rdbmerge.errors import SourceError, StoppedError, UsageError
-from rdbmerge.replication.connection import Wire, open_socket
+from rdbmerge.reach.connection import Wire, open_socket
 from rdbmerge.replication.source import Source
 
 

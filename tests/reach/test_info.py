@@ -8,8 +8,8 @@ from fakes.recorded import WIRE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdbmerge.replication.connection import open_socket
-from rdbmerge.replication.info import DbKeys, ServerFacts, parse_info, read_facts
+from rdbmerge.reach.connection import open_socket
+from rdbmerge.reach.info import DbKeys, ServerFacts, parse_info, read_facts
 from rdbmerge.replication.source import Source
 
 FILES = sorted(WIRE.glob("*-info.txt"))

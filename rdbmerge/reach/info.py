@@ -6,20 +6,16 @@ Redis 2.4 and with ACL users that may run next to nothing: what cannot be had is
 
 from __future__ import annotations
 
-import inspect
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection, Connection
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from rdbmerge.errors import RdbMergeError
-from rdbmerge.replication.refusals import show_bytes
-from rdbmerge.replication.source import Source
+from rdbmerge.reach.client import connect
+from rdbmerge.reach.server import Server, show_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,33 +107,33 @@ def _parse_keyspace(fields: dict[str, str]) -> dict[int, DbKeys]:
 
 
 def read_facts(
-    source: Source, *, open_socket: Callable[[], socket.socket], timeout_s: float, now_ms: Callable[[], int]
+    server: Server, *, open_socket: Callable[[], socket.socket], timeout_s: float, now_ms: Callable[[], int]
 ) -> ServerFacts:
-    """Ask the source for INFO and TIME on a connection of their own; never raises what a server can cause.
+    """Ask the server for INFO and TIME on a connection of their own; never raises what a server can cause.
 
     Args:
-        source: only its user and password are used here.
+        server: only its user and password are used here.
         open_socket: gives a connected (TLS) socket; it belongs to this function.
         timeout_s: for each reply.
         now_ms: the local clock, Unix milliseconds.
     """
     try:
-        connection = _connect(source, open_socket, timeout_s)
+        connection = connect(server, open_socket=open_socket, timeout_s=timeout_s)
     except (RedisError, RdbMergeError, OSError) as error:
-        return ServerFacts(problem=_problem(error, source))
+        return ServerFacts(problem=_problem(error, server))
     try:
-        facts = _read_info(connection, source)
+        facts = _read_info(connection, server)
         return replace(facts, clock_skew_ms=_read_skew(connection, now_ms))
     finally:
         connection.disconnect()
 
 
-def _read_info(connection: Any, source: Source) -> ServerFacts:
+def _read_info(connection: Any, server: Server) -> ServerFacts:
     try:
         connection.send_command("INFO")
         reply = connection.read_response()
     except (RedisError, OSError) as error:
-        return ServerFacts(problem=_problem(error, source))
+        return ServerFacts(problem=_problem(error, server))
     return parse_info(reply.decode("utf-8", "replace") if isinstance(reply, bytes) else "")
 
 
@@ -154,31 +150,5 @@ def _read_skew(connection: Any, now_ms: Callable[[], int]) -> int | None:
     return (before_ms + after_ms) // 2 - (seconds * 1_000 + microseconds // 1_000)
 
 
-def _problem(error: Exception, source: Source) -> str:
-    return show_bytes(str(error).encode("utf-8", "replace"), source=source) or type(error).__name__
-
-
-class _Connection(Connection):
-    """redis-py's connection over a socket that was opened elsewhere: one way of doing TLS and timeouts, not two."""
-
-    def __init__(self, open_socket: Callable[[], socket.socket], timeout_s: float, **options: Any) -> None:
-        initialise: Any = super().__init__  # redis-py annotates some of its methods only
-        initialise(socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0), protocol=2, **options)
-        self._open_socket = open_socket
-        self._timeout_s = timeout_s
-
-    def _connect(self) -> socket.socket:
-        opened = self._open_socket()
-        opened.settimeout(self._timeout_s)
-        return opened
-
-
-def _connect(source: Source, open_socket: Callable[[], socket.socket], timeout_s: float) -> Any:
-    # No CLIENT SETINFO: servers before 7.2 and narrow ACL users answer it with an error, which ACL LOG remembers.
-    known = inspect.signature(AbstractConnection.__init__).parameters
-    quiet = {"driver_info": None} if "driver_info" in known else {"lib_name": None, "lib_version": None}
-    connection: Any = _Connection(
-        open_socket, timeout_s, username=source.username, password=source.password, host=source.address, **quiet
-    )
-    connection.connect()
-    return connection
+def _problem(error: Exception, server: Server) -> str:
+    return show_bytes(str(error).encode("utf-8", "replace"), server=server) or type(error).__name__
