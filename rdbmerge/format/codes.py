@@ -69,6 +69,16 @@ SHIFTED = 1  # copied, and the expiries of its fields shifted in the copy
 RECODED = 2  # the value in another form, by the core
 ANEW = 3  # by `format.emit`
 
+# What became of a key that a server was asked for (`_replies_cy`).
+TAKEN = 0
+GONE = 1  # there is no such key any more
+REFUSED = 2  # the server answered with an error
+DAMAGED = 3  # a dump whose stamp and checksum do not fit its bytes
+WITH_META = 4  # a dump with key metadata before its type
+# Instead of where a reply ends.
+INCOMPLETE = -1  # its end has not come yet
+GARBLED = -2  # it is none
+
 NO_EXPIRY = -1  # in the column of expiries
 # Expiries that are written stay between these: 0 and -1 mean other things to some servers, more would overflow.
 FIRST_EXPIRY_MS = 1

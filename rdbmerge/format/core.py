@@ -20,7 +20,7 @@ from rdbmerge.errors import UsageError
 _NAMES = (
     "_lzf_cy", "_hash_cy", "_cursor_cy", "_element_cy", "_packs_cy", "_values_cy", "_scan_cy", "_items_cy",
     "_streams_cy", "_decode_cy", "_fields_cy", "_pieces_cy", "_recode_cy", "_emit_cy",
-    "_stream_meaning_cy", "_meaning_cy", "_digest_cy", "_slots_cy",
+    "_stream_meaning_cy", "_meaning_cy", "_digest_cy", "_slots_cy", "_crc64_cy", "_replies_cy",
 )  # fmt: skip
 _PACKAGE = "rdbmerge.format"
 
@@ -84,3 +84,7 @@ same_spans = _modules["_digest_cy"].same_spans
 shifted = _modules["_digest_cy"].shifted
 mixed = _modules["_hash_cy"].mixed
 Meaning = _modules["_meaning_cy"].Meaning
+crc64_of = _modules["_crc64_cy"].crc64_of
+write_asks = _modules["_replies_cy"].write_asks
+read_keys = _modules["_replies_cy"].read_keys
+take_dumps = _modules["_replies_cy"].take_dumps

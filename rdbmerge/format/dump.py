@@ -75,26 +75,33 @@ def undump(data: bytes) -> tuple[int, bytes]:
     dialect = dump_dialect(data)
     start = 0
     if data[0] == codes.OP_KEY_META and dialect.line == "redis":
-        start = _after_metadata(memoryview(data), end)
+        start = after_metadata(memoryview(data), end)
     return data[start], data[start + 1 : end]
 
 
 def dump_dialect(data: bytes) -> Dialect:
     """The dialect by whose table the type number of a dump is meant: its stamp tells. Raises UnsupportedError."""
-    stamp = int.from_bytes(data[-FOOTER_BYTES:-_CRC_BYTES], "little")
+    return stamp_dialect(int.from_bytes(data[-FOOTER_BYTES:-_CRC_BYTES], "little"))
+
+
+def stamp_dialect(stamp: int) -> Dialect:
+    """The dialect that a stamp names. Raises UnsupportedError."""
     if stamp in VALKEY_VERSIONS:
         return Dialect("valkey", stamp)
     if 1 <= stamp <= NEWEST_REDIS:
         return Dialect("redis", stamp)
     raise UnsupportedError(
         f"a dump of RDB version {stamp} is not known (known: Redis 1 to {NEWEST_REDIS}, Valkey {VALKEY_VERSIONS[0]})",
-        offset=len(data) - FOOTER_BYTES,
+        offset=0,
         remedy="use a newer rdbmerge",
     )
 
 
-def _after_metadata(view: memoryview, end: int) -> int:
-    """Where the type byte stands in a dump that begins with key metadata (rdb-format.md 4)."""
+def after_metadata(view: memoryview, end: int) -> int:
+    """Where the type byte stands in a dump that begins with key metadata (rdb-format.md 4); `end`: of the value.
+
+    Raises FormatError for metadata that does not end.
+    """
     count, pos = read_length(view, 1, end)
     for _ in range(count):
         cursor = Cursor(view, end)
