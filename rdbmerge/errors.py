@@ -126,10 +126,14 @@ class StoreError(RdbMergeError):
 class TargetError(RdbMergeError):
     """What is to receive the data (a server, a managed cache) refused it, failed, or could not be reached.
 
-    Shares 50 with WitnessError: there too a server failed.
+    `retryable` says that waiting may help. Shares 50 with WitnessError: there too a server failed.
     """
 
     exit_code = 50
+
+    def __init__(self, message: str, *, remedy: str = "", retryable: bool = False) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retryable = retryable
 
 
 class WitnessError(RdbMergeError):

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from rdbmerge.replication.limits import PullLimits
     from rdbmerge.replication.source import SourceOptions
     from rdbmerge.steps.pull import PullReport, SourceOutcome
+    from rdbmerge.steps.pull_one import Via
 
 EPILOG = """\b
 Example:
   rdbmerge pull 10.0.0.1:6379 rediss://10.0.0.2:6380 --dir snapshots/
   rdbmerge pull @sources.txt --dir snapshots/ --jobs 8 --report pull.json
+  rdbmerge pull rediss://cache.example:6379 --dir snapshots/ --via scan
 
 SOURCE is host:port, redis://, rediss:// (TLS) or unix://, with user:password@ if it
 needs one; @FILE names a file with one SOURCE a line, where name=SOURCE gives a name,
@@ -35,7 +37,11 @@ Run the same command again after a failure: it pulls only what is missing or cha
 snapshot stays when its file is whole and INFO shows that nothing was written since (same
 replication id, and same offset or count of changes). Where INFO cannot tell, the source
 is pulled again. Each pull makes its source fork once, as a replica that joins does; an
-ACL user needs +psync +replconf +ping, and +info +time for the checks."""
+ACL user needs +psync +replconf +ping, and +info +time for the checks.
+
+Where replication is forbidden, as in managed caches, --via scan takes SCAN, DUMP and the
+expiries instead (+scan +dump +pttl +pexpiretime +time +select). What is written meanwhile
+is in the file or not; the manifest says whether anything was."""
 
 
 @click.command(epilog=EPILOG)
@@ -52,6 +58,13 @@ ACL user needs +psync +replconf +ping, and +info +time for the checks."""
     show_default=True,
     help="Sources at once of one machine: each forks, and may double its memory.",
 )
+@click.option(
+    "--via",
+    type=click.Choice(("replication", "scan")),
+    default="replication",
+    show_default=True,
+    help="scan: ask for key after key where SYNC is forbidden; no snapshot of one moment.",
+)
 @source_options
 @click.option("--force", is_flag=True, help="Pull every source, and replace the --report file.")
 @report_option
@@ -61,6 +74,7 @@ def pull(
     folder: Path,
     jobs: int,
     jobs_per_host: int,
+    via: Via,
     options: SourceOptions,
     limits: PullLimits,
     force: bool,
@@ -87,6 +101,7 @@ def pull(
             force=force,
             progress=progress,
             stop=stop,
+            via=via,
         )
     write_json(report, done.model_dump_json(indent=2))
     _show(done)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict
 
-from rdbmerge.errors import RdbMergeError, TargetError, UsageError
+from rdbmerge.errors import SourceError, TargetError, UsageError
 from rdbmerge.reach.address import DEFAULT_PORT, FORMS, NAME, join_host_port, name_of, parse_address
 from rdbmerge.reach.bastion import Bastion
 
@@ -50,7 +50,7 @@ class Server:
     """
 
     noun: ClassVar[str] = "target"  # what messages call it
-    failure: ClassVar[type[RdbMergeError]] = TargetError  # what it is that it cannot be reached
+    failure: ClassVar[type[SourceError | TargetError]] = TargetError  # what it is that it cannot be reached
 
     host: str = ""
     port: int = DEFAULT_PORT  # 1 to 65535

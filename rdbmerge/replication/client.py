@@ -72,7 +72,7 @@ def pull_snapshot(
                 raise type(error)(
                     f"{error}; asked {attempts} times in {_seconds(waited_s)}", remedy=error.remedy, retryable=True
                 ) from error
-        _pause(pause_s, stop, source)
+        pause(pause_s, stop, source)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
@@ -215,7 +215,7 @@ class _Attempt:
         chunk: bytes | None = begins.rest
         while True:
             if limits.limiter and chunk:
-                _pause(limits.limiter.take(len(chunk)), self.stop, self.source)
+                pause(limits.limiter.take(len(chunk)), self.stop, self.source)
             for event in begins.transfer.feed(chunk or b""):
                 if isinstance(event, Finished):
                     self.reporter.report("transfer", self.size_bytes, self.size_bytes)
@@ -270,7 +270,8 @@ def _seconds(seconds: float) -> str:
     return format_duration_ms(round(seconds) * 1_000 if seconds >= 1 else round(seconds * 1_000))
 
 
-def _pause(seconds: float, stop: threading.Event | None, source: Source) -> None:
+def pause(seconds: float, stop: threading.Event | None, source: Source) -> None:
+    """Wait; raises StoppedError once `stop` is set."""
     if seconds <= 0:
         return
     if stop is None:

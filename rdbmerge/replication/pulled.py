@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rdbmerge.reach.info import ServerFacts
 from rdbmerge.replication.handshake import Framing
@@ -23,8 +23,8 @@ class PulledSnapshot:
 
     source_name: str
     address: str
-    command: str  # "PSYNC" or "SYNC": which of the two it was in effect
-    framing: Framing
+    command: str  # "PSYNC" or "SYNC": which of the two it was in effect; "SCAN": key by key
+    framing: Framing | Literal["scan"]
     replid: str | None  # as in +FULLRESYNC; None after SYNC
     offset: int | None
     rdb_only: bool

@@ -159,3 +159,24 @@ def _judge_stream(stream: StreamListener | None, before: ServerFacts, after: Ser
     if same_history and before.backlog_active and before.master_repl_offset == after.master_repl_offset:
         return Verdict("quiet", f"the replication offset stood at {after.master_repl_offset:,} before and after")
     return Verdict("unknown", "SYNC tells no replication offset, and the source sent no stream to listen to")
+
+
+def judge_scanned(before: ServerFacts, after: ServerFacts) -> Verdict:
+    """Weigh what INFO said before and after a source was read key by key: was it written to meanwhile?"""
+    if before.replid is None or before.replid != after.replid:
+        why = before.problem or after.problem
+        return Verdict("unknown", f"INFO does not tell{f': {why}' if why else ''}")
+    if before.backlog_active and before.master_repl_offset is not None and after.master_repl_offset is not None:
+        moved = after.master_repl_offset - before.master_repl_offset
+        if moved == 0:
+            return Verdict("quiet", f"the replication offset stood at {after.master_repl_offset:,} before and after")
+        if moved < 0:
+            return Verdict("unknown", f"the replication offset went back by {-moved:,} bytes")
+        if moved % PING_BYTES:
+            return Verdict("written", f"the replication offset moved by {moved:,} bytes meanwhile")
+    if None in (before.changes_since_save, after.changes_since_save) or before.last_save_at_s != after.last_save_at_s:
+        return Verdict("unknown", "INFO counts no changes, or the source saved meanwhile and counted anew")
+    changed = (after.changes_since_save or 0) - (before.changes_since_save or 0)
+    if changed:
+        return Verdict("written", f"{changed:,} changes were counted meanwhile")
+    return Verdict("quiet", "no change was counted meanwhile, and no save")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rdbmerge.errors import RdbMergeError, SourceError, UsageError
+from rdbmerge.errors import SourceError, TargetError, UsageError
 from rdbmerge.reach.server import Server, ServerOptions
 
 
@@ -25,7 +25,7 @@ class Source(Server):
     """One server that a snapshot is pulled from. Raises UsageError for what cannot be."""
 
     noun: ClassVar[str] = "source"
-    failure: ClassVar[type[RdbMergeError]] = SourceError
+    failure: ClassVar[type[SourceError | TargetError]] = SourceError
 
     sync_command: str = "SYNC"  # the three names that `rename-command` may have changed
     psync_command: str = "PSYNC"

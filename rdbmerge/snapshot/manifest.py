@@ -41,10 +41,13 @@ class Pulled(_Model):
     role: str | None = None
     replication_id: str | None = None
     replication_offset: int | None = None
-    framing: Literal["length", "eof"]
+    via: Literal["replication", "scan"] = Field(
+        "replication", description="scan: key by key, so no snapshot of one moment unless `written` is quiet."
+    )
+    framing: Literal["length", "eof", "scan"]
     started_at_ms: int = Field(description="Unix ms, by the clock of the machine that pulled.")
     duration_s: float
-    command: Literal["PSYNC", "SYNC"] = "PSYNC"
+    command: Literal["PSYNC", "SYNC", "SCAN"] = "PSYNC"
     attempts: int = 1
     clock_skew_ms: int | None = Field(None, description="This machine's clock minus the source's; null: unknown.")
     snapshot_at_from: str = Field("", description="What the snapshot time rests on.")

@@ -21,7 +21,7 @@ from rdbmerge.replication.limits import PullLimits
 from rdbmerge.replication.source import Source
 from rdbmerge.snapshot.manifest import Manifest
 from rdbmerge.snapshot.workdir import WorkDir
-from rdbmerge.steps.pull_one import PullStatus, PullTools, held_snapshot, pull_one
+from rdbmerge.steps.pull_one import PullStatus, PullTools, Via, held_snapshot, pull_one
 
 REPORT_FORMAT = 1
 
@@ -73,6 +73,7 @@ def pull(
     force: bool = False,
     progress: Callable[[PullStatus], None] | None = None,
     stop: threading.Event | None = None,
+    via: Via = "replication",
 ) -> PullReport:
     """Pull every source into `folder` as `<name>.rdb`, with its manifest and index.
 
@@ -85,6 +86,7 @@ def pull(
         jobs_per_host: sources at once of one machine, each of which forks.
         progress: is told where each source stands, from several threads, one at a time.
         stop: when set, everything ends within a second or so; what is whole stays.
+        via: "scan" asks for key after key, where replication is forbidden: no snapshot of one moment.
 
     Raises:
         UsageError: no sources, two of one name or address, or another process fills the folder.
@@ -95,7 +97,7 @@ def pull(
     work, started_at_ms, started_s = WorkDir(folder), now_ms(), time.monotonic()
     stop = stop or threading.Event()
     limits = limits or PullLimits()
-    tools = PullTools(folder=work, limits=limits, now_ms=now_ms, tell=_one_at_a_time(progress), stop=stop)
+    tools = PullTools(folder=work, limits=limits, now_ms=now_ms, tell=_one_at_a_time(progress), stop=stop, via=via)
     with work.filling(), Tunnels(connect_timeout_s=limits.connect_timeout_s) as tunnels:
         queue = _Queue([tunnels.through(source) for source in sources], jobs_per_host)
         outcomes = _run(queue, tools, min(max(1, jobs), len(sources)), force)

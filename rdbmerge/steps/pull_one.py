@@ -25,9 +25,17 @@ from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.manifest import AfterPull, Manifest, Pulled, read_manifest
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.snapshot.workdir import WorkDir
+from rdbmerge.steps.pull_scan import scan_snapshot
 from rdbmerge.steps.resume import Held, compare_counts, judge_held, snapshot_moment
 
 _FACTS_TIMEOUT_S = 5.0
+_COMMANDS: dict[str, Literal["PSYNC", "SYNC", "SCAN"]] = {"PSYNC": "PSYNC", "SYNC": "SYNC", "SCAN": "SCAN"}
+
+Via = Literal["replication", "scan"]
+_SCANNED = {
+    "written": "taken by SCAN, key by key, and no snapshot of one moment: {evidence}",
+    "unknown": "taken by SCAN, key by key, and no snapshot of one moment if it was written to meanwhile: {evidence}",
+}
 
 PullPhase = Literal["connect", "wait", "transfer", "check", "pulled", "skipped", "failed"]
 
@@ -52,6 +60,7 @@ class PullTools:
     now_ms: Callable[[], int]
     tell: Callable[[PullStatus], None]
     stop: threading.Event
+    via: Via = "replication"
 
 
 def held_snapshot(source: Source, tools: PullTools) -> tuple[Held, Manifest | None]:
@@ -117,6 +126,11 @@ def _spool(source: Source, tools: PullTools, fd: int) -> PulledSnapshot:
             tools.tell(PullStatus(source.name, progress.phase, progress.received_bytes, progress.total_bytes))
 
     limits = replace(tools.limits, max_bytes=tools.folder.free_bytes())
+    if tools.via == "scan":
+        path = tools.folder.partial_path(source.name)
+        pulled = scan_snapshot(source, fd, path, limits=limits, now_ms=tools.now_ms, progress=tell, stop=tools.stop)
+        os.fsync(fd)
+        return pulled
     with io.FileIO(fd, "w", closefd=False) as raw, io.BufferedWriter(raw, 1 << 20) as sink:
         pulled = pull_snapshot(source, sink, limits=limits, now_ms=tools.now_ms, progress=tell, stop=tools.stop)
     os.fsync(fd)
@@ -169,10 +183,11 @@ def _manifest(segment: Segment, facts: IndexFacts, pulled: PulledSnapshot, start
             role=before.role,
             replication_id=pulled.replid or facts.aux_value("repl-id"),
             replication_offset=pulled.offset if pulled.offset is not None else _aux_number(facts, "repl-offset"),
+            via="scan" if pulled.command == "SCAN" else "replication",
             framing=pulled.framing,
             started_at_ms=started_at_ms,
             duration_s=round(pulled.duration_s, 3),
-            command="PSYNC" if pulled.command == "PSYNC" else "SYNC",
+            command=_COMMANDS[pulled.command],
             attempts=pulled.attempts,
             clock_skew_ms=pulled.clock_skew_ms,
             snapshot_at_from=at_from,
@@ -198,7 +213,11 @@ def _aux_number(facts: IndexFacts, name: str) -> int | None:
 
 def _warnings(facts: IndexFacts, pulled: PulledSnapshot, in_file: dict[int, int]) -> list[str]:
     warnings = []
-    if pulled.written == "written":
+    if pulled.command == "SCAN":
+        warnings += [
+            text.format(evidence=pulled.evidence) for written, text in _SCANNED.items() if written == pulled.written
+        ]
+    elif pulled.written == "written":
         warnings.append(f"written to after its snapshot: {pulled.evidence}")
     elif pulled.written == "unknown":
         warnings.append(f"not known whether it was written to after its snapshot: {pulled.evidence}")

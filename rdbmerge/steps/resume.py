@@ -73,6 +73,8 @@ def snapshot_moment(pulled: PulledSnapshot, ctime_s: int | None) -> tuple[int, s
     Never later than the fork by more than a second: keys that were alive then must not count as dead.
     """
     estimate_ms = pulled.snapshot_at_ms
+    if pulled.command == "SCAN":
+        return estimate_ms, "the source's clock when the first key was asked for"
     if ctime_s is None:
         return estimate_ms, "the replication handshake"
     ctime_ms = ctime_s * 1_000

@@ -32,11 +32,13 @@ class Witness(StrEnum):
     NONE = "none"
 
 
-class _Model(BaseModel):
+class ReportModel(BaseModel):
+    """The base of every value of a report: nothing unknown is accepted, bytes are base64 in JSON."""
+
     model_config = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
 
-class Check(_Model):
+class Check(ReportModel):
     """One question and its answer."""
 
     name: str
@@ -49,7 +51,7 @@ class Check(_Model):
 DifferenceKind = Literal["missing", "unexpected", "type", "value", "expiry", "hint", "metadata", "field", "damaged"]
 
 
-class Difference(_Model):
+class Difference(ReportModel):
     """One entry that is not in the merged file as it should be."""
 
     kind: DifferenceKind
@@ -61,7 +63,7 @@ class Difference(_Model):
     found: str
 
 
-class MergedFile(_Model):
+class MergedFile(ReportModel):
     """The file that was verified."""
 
     path: str
@@ -71,7 +73,7 @@ class MergedFile(_Model):
     slots: list[tuple[int, int]] | None = Field(None, description="Of a shard: runs of slots; null: all keys.")
 
 
-class SourceFile(_Model):
+class SourceFile(ReportModel):
     """A source it was compared with."""
 
     name: str
@@ -85,7 +87,7 @@ class SourceFile(_Model):
     ttl_offset_ms: int
 
 
-class AccountLine(_Model):
+class AccountLine(ReportModel):
     """What should have become of the entries of one source's db, by this program's second reading of the rules."""
 
     source: str
@@ -102,7 +104,7 @@ class AccountLine(_Model):
     found: int | None = Field(description="Of the expected, those in the merged file; null: not told apart.")
 
 
-class TargetDbLine(_Model):
+class TargetDbLine(ReportModel):
     """One db of the merged file."""
 
     db: int
@@ -114,7 +116,7 @@ class TargetDbLine(_Model):
     found_digest: str | None
 
 
-class VerifyReport(_Model):
+class VerifyReport(ReportModel):
     """The whole report."""
 
     report_format: int = REPORT_FORMAT
@@ -140,7 +142,7 @@ class VerifyReport(_Model):
         return [check for check in self.checks if check.ok is False]
 
 
-class BalanceLine(_Model):
+class BalanceLine(ReportModel):
     """One source's db over all shards together."""
 
     source: str
@@ -154,7 +156,7 @@ class BalanceLine(_Model):
     stripped: int
 
 
-class ShardsReport(_Model):
+class ShardsReport(ReportModel):
     """The verification of all shards of a cluster: a report each, and one balance."""
 
     report_format: int = REPORT_FORMAT

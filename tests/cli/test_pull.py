@@ -154,3 +154,11 @@ def test_json_of_the_report_names_what_failed(tmp_path: Path) -> None:
     (one,) = json.loads(report.read_text())["sources"]
     assert result.exit_code == one["exit_code"] == 30
     assert one["error"] == "127.0.0.1:1: connection refused: nothing listens there"
+
+
+def test_a_source_that_forbids_replication_is_pulled_key_by_key(server: RunningServer, tmp_path: Path) -> None:
+    place = f"shop=127.0.0.1:{server.port}"
+    result = run("pull", place, "--dir", tmp_path, "--via", "scan", env={"RDBMERGE_PASSWORD": PASSWORD})
+    assert result.exit_code == 0
+    assert re.search(r"shop +redis 7\.0\.15 +pulled +1 ", result.stdout)
+    assert json.loads((tmp_path / "shop.rdb.manifest.json").read_text())["pulled"]["via"] == "scan"

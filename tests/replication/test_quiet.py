@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from fakes.recorded import conversation_names, load
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from rdbmerge.reach.info import ServerFacts
 from rdbmerge.replication.handshake import FullResync
-from rdbmerge.replication.quiet import StreamListener, judge_written
+from rdbmerge.replication.quiet import StreamListener, judge_scanned, judge_written
 
 RESYNC = FullResync("a" * 40, 1_000)
 
@@ -138,3 +140,30 @@ def test_hostile_bytes_never_raise(chunks: list[bytes]) -> None:
 def test_a_stream_that_never_ends_a_command_is_given_up() -> None:
     assert heard(b"*2\r\n$6\r\nSELECT\r\n$100000\r\n" + b"x" * 70_000).garbled
     assert heard(b"x" * 70_000).garbled
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "written", "why"),
+    [
+        ({}, {"replid": None}, "unknown", "INFO does not tell"),
+        ({}, {"replid": "other"}, "unknown", "INFO does not tell"),
+        ({}, {}, "quiet", "no change was counted meanwhile"),
+        ({}, {"changes_since_save": 8}, "written", "3 changes were counted"),
+        ({}, {"changes_since_save": 0, "last_save_at_s": 2}, "unknown", "saved meanwhile"),
+        ({}, {"changes_since_save": None}, "unknown", "counts no changes"),
+        ({"backlog_active": True}, {"changes_since_save": 8}, "quiet", "offset stood at 100"),
+        ({"backlog_active": True}, {"master_repl_offset": 101}, "written", "moved by 1 bytes"),
+        ({"backlog_active": True}, {"master_repl_offset": 114}, "quiet", "no change was counted"),
+        ({"backlog_active": True}, {"master_repl_offset": 114, "changes_since_save": 6}, "written", "1 changes"),
+        ({"backlog_active": True}, {"master_repl_offset": 86}, "unknown", "went back"),
+    ],
+)
+def test_writes_while_a_source_was_read_key_by_key(
+    before: dict[str, Any], after: dict[str, Any], written: str, why: str
+) -> None:
+    facts: dict[str, Any] = {
+        "replid": "r", "master_repl_offset": 100, "changes_since_save": 5, "last_save_at_s": 1,
+    }  # fmt: skip
+    verdict = judge_scanned(ServerFacts(**facts | before), ServerFacts(**facts | before | after))
+    assert verdict.written == written
+    assert why in verdict.evidence
