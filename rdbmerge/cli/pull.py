@@ -28,10 +28,13 @@ Example:
   rdbmerge pull 10.0.0.1:6379 rediss://10.0.0.2:6380 --dir snapshots/
   rdbmerge pull @sources.txt --dir snapshots/ --jobs 8 --report pull.json
   rdbmerge pull rediss://cache.example:6379 --dir snapshots/ --via scan
+  rdbmerge pull --cluster 10.0.0.1:7000 --dir snapshots/ --ssh ops@bastion --prefer-replica
 
 SOURCE is host:port, redis://, rediss:// (TLS) or unix://, with user:password@ if it
-needs one; @FILE names a file with one SOURCE a line, where name=SOURCE gives a name,
-${VARIABLE} stands for a value of the environment, and # begins a comment.
+needs one; redis-sentinel://host:port,host:port/service, whose primary is asked for; or
+redis-cluster://host:port, any node: every primary is pulled, as NAME-SLOTS. @FILE names a
+file with one SOURCE a line, where name=SOURCE gives a name, ssh=[USER@]HOST after it the
+SSH server on the way, ${VARIABLE} stands for a value of the environment, # begins a comment.
 
 Run the same command again after a failure: it pulls only what is missing or changed. A
 snapshot stays when its file is whole and INFO shows that nothing was written since (same
@@ -45,7 +48,14 @@ is in the file or not; the manifest says whether anything was."""
 
 
 @click.command(epilog=EPILOG)
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...|@FILE")
+@click.argument("sources", nargs=-1, metavar="SOURCE...|@FILE")
+@click.option(
+    "--cluster",
+    "clusters",
+    multiple=True,
+    metavar="NODE",
+    help="Pull every primary of the cluster that this node is of (the same as redis-cluster://).",
+)
 @click.option("--dir", "folder", type=EXISTING, required=True, help="Folder for the snapshots; made if need be (0700).")
 @click.option(
     "--jobs", type=click.IntRange(1, 1024), metavar="N", default=8, show_default=True, help="Sources at once."
@@ -71,6 +81,7 @@ is in the file or not; the manifest says whether anything was."""
 @quiet_option
 def pull(
     sources: tuple[str, ...],
+    clusters: tuple[str, ...],
     folder: Path,
     jobs: int,
     jobs_per_host: int,
@@ -84,7 +95,7 @@ def pull(
     """Pull a checked snapshot of every SOURCE into a folder."""
     from rdbmerge.steps.pull import pull as pull_all
 
-    parsed = parse_sources(sources, options)
+    parsed = [*parse_sources(sources, options), *parse_sources(clusters, {**options, "cluster": True})]
     refuse_existing_files(report, force=force)
     with (
         stoppable() as stop,
@@ -92,11 +103,12 @@ def pull(
         pull_progress(quiet) as progress,
     ):
         done = pull_all(
-            [tunnels.through(source) for source in parsed],
+            parsed,
             folder,
             jobs=jobs,
             jobs_per_host=jobs_per_host,
             limits=limits,
+            tunnels=tunnels,
             now_ms=_now_ms,
             force=force,
             progress=progress,
@@ -118,6 +130,9 @@ def _show(report: PullReport) -> None:
         [_row(one) for one in report.sources],
     )
     for one in report.sources:
+        found = one.manifest.pulled.found if one.manifest and one.manifest.pulled else None
+        if found and found.by == "sentinel":
+            talk(f"{one.source}: pulled from {found.address}, its {found.role} by the sentinels")
         for warning in one.warnings:
             warn(f"{one.source}: {warning}")
     for warning in report.warnings:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rdbmerge.reach.tunnels import Tunnels
 
 PASSWORD_VARIABLE = "RDBMERGE_PASSWORD"  # noqa: S105 - its name
+SENTINEL_VARIABLE = "RDBMERGE_SENTINEL_PASSWORD"
 
 _SERVER: tuple[tuple[str, Decorator], ...] = (
     (
@@ -40,6 +41,19 @@ _SERVER: tuple[tuple[str, Decorator], ...] = (
     ("tls_key", click.option("--tls-key", metavar="FILE", help="Its key, without passphrase (PEM).")),
     ("tls_sni", click.option("--tls-sni", metavar="NAME", help="The name in the server's certificate.")),
     ("tls_insecure", click.option("--tls-insecure", is_flag=True, help="Do not check the server's certificate.")),
+    (
+        "sentinel_user",
+        click.option("--sentinel-user", metavar="NAME", help="ACL user of the sentinels of redis-sentinel://..."),
+    ),
+    (
+        "sentinel_password_file",
+        click.option(
+            "--sentinel-password-file",
+            type=EXISTING,
+            metavar="FILE",
+            help=f"Take the sentinels' password from a file. [else: {SENTINEL_VARIABLE}, if set]",
+        ),
+    ),
     (
         "ssh",
         click.option(
@@ -65,6 +79,10 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _server_options(*, password: bool, password_file: Path | None, user: str | None, **values: Any) -> ServerOptions:
     options: ServerOptions = {}
+    of_sentinels = read_password(ask=False, file=values.pop("sentinel_password_file"), variable=SENTINEL_VARIABLE)
+    if of_sentinels is not None:
+        options["sentinel_password"] = of_sentinels
+    values["sentinel_username"] = values.pop("sentinel_user")
     secret = read_password(ask=password, file=password_file)
     if secret is not None:
         options["password"] = secret

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 _NAMED = re.compile(r"[\w.-]+\s*=")  # name=SOURCE
 
-_COMMANDS: tuple[tuple[str, Decorator], ...] = (
+_SOURCE: tuple[tuple[str, Decorator], ...] = (
+    (
+        "prefer_replica",
+        click.option(
+            "--prefer-replica", is_flag=True, help="Of a service or a cluster, pull from replicas that are in sync."
+        ),
+    ),
     ("psync_command", click.option("--psync-command", metavar="NAME", help="PSYNC, where it is renamed.")),
     ("sync_command", click.option("--sync-command", metavar="NAME", help="SYNC, where it is renamed.")),
     ("replconf_command", click.option("--replconf-command", metavar="NAME", help="REPLCONF, where it is renamed.")),
@@ -69,12 +75,12 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_options(*, server: ServerOptions, **values: Any) -> Any:
-        names: dict[str, Any] = {name: values.pop(name) for name, _ in _COMMANDS}
-        options = {**server, **{name: value for name, value in names.items() if value is not None}}
+        names: dict[str, Any] = {name: values.pop(name) for name, _ in _SOURCE}
+        options = {**server, **{name: value for name, value in names.items() if value}}
         limits = _limits(**{name: values.pop(name) for name, _ in _LIMITS})
         return command(options=options, limits=limits, **values)
 
-    with_names = with_all(with_options, [option for _, option in _COMMANDS])
+    with_names = with_all(with_options, [option for _, option in _SOURCE])
     return with_all(server_options(with_names), [option for _, option in _LIMITS])
 
 

@@ -1,4 +1,4 @@
-"""How users write where a server is: host:port, redis://, rediss://, unix://, and what must never be shown of it. Pure.
+"""How users write where a server is, or who knows where it is, and what must never be shown of that. Pure.
 
 Knows the text alone; what becomes of its parts is `server`.
 """
@@ -13,9 +13,14 @@ from urllib.parse import unquote
 from rdbmerge.errors import UsageError
 
 DEFAULT_PORT = 6379
-FORMS = "write it as host:port, [ipv6]:port, redis://user:password@host:port, rediss://... for TLS, or unix:///path"
+SENTINEL_PORT = 26379
+FORMS = (
+    "write it as host:port, [ipv6]:port, redis://user:password@host:port, rediss://... for TLS, unix:///path,"
+    " redis-sentinel://host:port,host:port/service or redis-cluster://host:port"
+)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _HOST = re.compile(r"[^\s:/@?#\[\]\\]{1,253}")
+_SERVICE = re.compile(r"[\w.-]{1,100}", re.ASCII)
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
 
 
@@ -26,6 +31,9 @@ class Written:
     host: str = ""
     port: int = DEFAULT_PORT
     unix_path: str | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    cluster: bool = False
     tls: bool = False
     has_user: bool = False  # credentials are in it, so those from elsewhere do not count
     username: str | None = None
@@ -33,9 +41,10 @@ class Written:
 
 
 def parse_address(text: str, *, noun: str) -> Written:
-    """Read `host`, `host:port`, `[::1]:6379`, `redis://[user[:password]@]host[:port][/0]`, `rediss://...` or
-    `unix://[user:password@]/path`, user and password percent-encoded.
+    """Read `host`, `host:port`, `[::1]:6379`, `redis://[user[:password]@]host[:port][/0]`, `unix://[user:password@]/path`,
+    `redis-sentinel://[user:password@]host[:port][,host[:port]...]/service` or `redis-cluster://host[:port]` (any node).
 
+    `rediss` in place of `redis` means TLS. User and password are percent-encoded, and always those of the servers.
     Raises UsageError for anything else, in which the server is called a `noun`; a db other than 0 is refused too, for
     all dbs of a server are meant.
     """
@@ -48,17 +57,22 @@ def parse_address(text: str, *, noun: str) -> Written:
     # The last @: a password may hold one that was not encoded.
     credentials, at, place = rest.rpartition("@")
     user, colon, password = credentials.partition(":")
-    who = {
+    who: dict[str, object] = {
         "has_user": bool(at and (user or colon)),
         "username": unquote(user) if user else None,
         "password": unquote(password) if colon else None,
     }
     if scheme.lower() == "unix":
         return Written(unix_path=_parse_path(place, shown, noun), **who)  # type: ignore[arg-type]
-    if scheme.lower() not in ("redis", "rediss"):
+    line, _, how = scheme.lower().partition("-")
+    if line not in ("redis", "rediss") or how not in ("", "sentinel", "cluster") or scheme.endswith("-"):
         raise UsageError(f"{shown!r} is not a {noun} address: unknown scheme", remedy=FORMS)
+    who["tls"] = line == "rediss"
+    if how == "sentinel":
+        sentinels, service = _parse_sentinels(place, shown, noun)
+        return Written(sentinels=sentinels, service=service, **who)  # type: ignore[arg-type]
     host, port = parse_host_port(_without_db(place, shown, noun), shown, noun=noun)
-    return Written(host=host, port=port, tls=scheme.lower() == "rediss", **who)  # type: ignore[arg-type]
+    return Written(host=host, port=port, cluster=how == "cluster", **who)  # type: ignore[arg-type]
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -112,6 +126,14 @@ def _parse_path(text: str, shown: str, noun: str) -> str:
     if not text.startswith("/") or len(text) < 2 or "\0" in text:
         raise UsageError(f"{shown!r} is not a {noun} address: unix:// needs an absolute path", remedy=FORMS)
     return unquote(text)
+
+
+def _parse_sentinels(place: str, shown: str, noun: str) -> tuple[tuple[tuple[str, int], ...], str]:
+    hosts, _, service = place.partition("/")
+    if not _SERVICE.fullmatch(service):
+        raise UsageError(f"{shown!r} is not a {noun} address: it must end with /service", remedy=FORMS)
+    asked = (parse_host_port(part, shown, noun=noun, default_port=SENTINEL_PORT) for part in hosts.split(","))
+    return tuple(dict.fromkeys(asked)), service
 
 
 def _without_db(place: str, shown: str, noun: str) -> str:

@@ -1,20 +1,26 @@
 """The door to redis-py: its connection, over a socket of ours. One way of doing TLS, tunnels and timeouts, not two.
 
-Knows nothing of what is asked over it.
+Knows nothing of what is asked over it, but what a refusal of any command means.
 """
 
 from __future__ import annotations
 
 import inspect
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, Connection
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from rdbmerge.reach.server import Server
+from rdbmerge.errors import RdbMergeError
+from rdbmerge.reach.connection import check_stop, open_socket, tunnel_failure
+from rdbmerge.reach.server import Server, show_bytes
+
+_LOGIN = ("NOAUTH", "Authentication required", "WRONGPASS", "invalid password", "username-password")
 
 
 def connect(server: Server, *, open_socket: Callable[[], socket.socket], timeout_s: float) -> Any:
@@ -37,6 +43,56 @@ def connect(server: Server, *, open_socket: Callable[[], socket.socket], timeout
     )
     connection.connect()
     return connection
+
+
+def ask(
+    server: Server, *questions: tuple[str, ...], timeout_s: float, stop: threading.Event | None = None
+) -> list[Any]:
+    """The replies to some commands, on a connection of their own; bytes within.
+
+    Args:
+        server: who is asked, and with whose credentials.
+        questions: each a command and its arguments.
+        timeout_s: for the connection, and for each reply.
+        stop: ends the wait for the connection.
+
+    Raises:
+        SourceError or TargetError, as the server is one: not reached, or refused, with its words.
+        StoppedError: `stop` was set.
+    """
+    check_stop(stop, server)
+    what = questions[0]
+    try:
+        connection = connect(
+            server, open_socket=lambda: open_socket(server, timeout_s=timeout_s, stop=stop), timeout_s=timeout_s
+        )
+        try:
+            replies = []
+            for what in questions:
+                connection.send_command(*what)
+                replies.append(connection.read_response())
+            return replies
+        finally:
+            connection.disconnect()
+    except (RedisError, OSError) as error:
+        raise tunnel_failure(server) or _refused(server, " ".join(what[:2]), error) from error
+
+
+def _refused(server: Server, command: str, error: Exception) -> RdbMergeError:
+    said = str(error) or type(error).__name__
+    remedy = "check that this is the port of a Redis or Valkey server, and look in its log"
+    if any(word in said for word in _LOGIN):
+        remedy = "give user and password (of a sentinel: those of the sentinel)"
+    elif "NOPERM" in said or "no permissions" in said:
+        remedy = f"give the user the right to run {command} (ACL SETUSER)"
+    elif "unknown command" in said and command.startswith("SENTINEL"):
+        remedy = "it is no sentinel: they listen on port 26379, mostly"
+    elif "cluster support disabled" in said:
+        remedy = "it is no node of a cluster: name it as a server of its own"
+    return server.failure(
+        f"{server.place}: no answer to {command}: {show_bytes(said.encode('utf-8', 'replace'), server=server)}",
+        remedy=remedy,
+    )
 
 
 class _Connection(Connection):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict
 
 from rdbmerge.errors import SourceError, TargetError, UsageError
 from rdbmerge.reach.address import DEFAULT_PORT, FORMS, NAME, join_host_port, name_of, parse_address
@@ -37,13 +37,29 @@ class ServerOptions(TypedDict, total=False):
     tls_verify: bool
     ssh: str | None
     ssh_config: str | None
+    cluster: bool
+    prefer_replica: bool
+    sentinel_username: str | None
+    sentinel_password: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """How a server was found that the user did not name, and what it is there."""
+
+    by: Literal["sentinel", "cluster"]
+    group: str  # the service, or the name of the cluster
+    role: Literal["primary", "replica"]
+    node_id: str = ""  # of the node, or of the primary of a replica; clusters only
+    slots: str = ""  # `0-5460,5500`; clusters only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One server.
 
-    Give `host` and `port`, or `unix_path`; with `ssh` they are as the SSH server sees them. `name` is safe as a file
+    Give `host` and `port`, or `unix_path`, or `sentinels` and `service`: `sentinel.find_primary` then gives host and
+    port. With `cluster` it is any node of one. With `ssh` all are as the SSH server sees them. `name` is safe as a file
     name and by default derived from the address, a different one for each address. A `password` without `username` is
     the one of `requirepass` (all versions); with `username` it is an ACL user's (Redis 6.0 and later). Raises
     UsageError for what cannot be.
@@ -55,6 +71,13 @@ class Server:
     host: str = ""
     port: int = DEFAULT_PORT  # 1 to 65535
     unix_path: str | None = None  # a socket file; `host` is then empty
+    sentinels: tuple[tuple[str, int], ...] = ()  # host and port of each
+    service: str = ""  # what the sentinels call the primary and its replicas
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    cluster: bool = False
+    prefer_replica: bool = False  # of what is found by sentinels or in a cluster
+    found: Found | None = None  # how host and port were found
     name: str = ""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -69,8 +92,10 @@ class Server:
     tunnel: Tunnel | None = field(default=None, repr=False, compare=False)  # from Tunnels.through; not the user's
 
     def __post_init__(self) -> None:
-        if bool(self.host) == bool(self.unix_path):
+        if bool(self.host or self.sentinels) == bool(self.unix_path):
             raise UsageError(f"a {self.noun} needs a host or a unix socket, not both", remedy=FORMS)
+        if bool(self.sentinels) != bool(self.service):
+            raise UsageError(f"a {self.noun} needs sentinels and their service, or neither", remedy=FORMS)
         if not 1 <= self.port <= 65535:
             raise UsageError(f"port {self.port} is not within 1 to 65535", remedy=FORMS)
         if self.ssh:
@@ -87,6 +112,8 @@ class Server:
                 f"{self.noun} {self.name}: a user name, but no password",
                 remedy="give the password too (an empty one for a user with `nopass`)",
             )
+        if self.service and self.cluster:
+            raise UsageError(f"{self.noun} {self.name}: a cluster has no sentinels", remedy="name one of its nodes")
         self._check_tls()
 
     def _check_tls(self) -> None:
@@ -108,7 +135,9 @@ class Server:
         """
         written = parse_address(text, noun=cls.noun)
         options |= {"host": written.host, "port": written.port, "unix_path": written.unix_path}
+        options |= {"sentinels": written.sentinels, "service": written.service}
         options["tls"] = written.tls or options.get("tls", False)
+        options["cluster"] = written.cluster or options.get("cluster", False)
         if written.has_user:
             # redis://:secret@host means the password of no user; redis://ann@host may take it from elsewhere.
             options["username"] = written.username
@@ -130,10 +159,19 @@ class Server:
     def _own_address(self) -> str:
         if self.unix_path:
             return f"unix://{self.unix_path}"
+        if self.service:
+            hosts = ",".join(join_host_port(host, port) for host, port in self.sentinels)
+            return f"redis{'s' if self.tls else ''}-sentinel://{hosts}/{self.service}"
+        if self.cluster:
+            return f"redis{'s' if self.tls else ''}-cluster://{join_host_port(self.host, self.port)}"
         return f"{'rediss://' if self.tls else ''}{join_host_port(self.host, self.port)}"
 
     @property
     def _own_name(self) -> str:
+        if self.service:
+            return self.service
+        if self.cluster:
+            return name_of(join_host_port(self.host, self.port))
         # Behind an SSH server most addresses tell enough; 127.0.0.1 is another machine behind each.
         return name_of(self.address if self.ssh and self._is_local else self._own_address)
 
@@ -144,12 +182,14 @@ class Server:
     @property
     def place(self) -> str:
         """How a message begins: the name, and the address where the name does not say it."""
+        if self.service and self.host:
+            return f"{self.name} ({join_host_port(self.host, self.port)} by {self.address})"
         return self.address if self.name == self._own_name else f"{self.name} ({self.address})"
 
     @property
     def host_key(self) -> str:
         """Equal for servers on one machine, as far as the address tells: two forks at once would share its memory."""
-        host = "localhost" if self._is_local else self.host.lower()
+        host = "localhost" if self._is_local else self.host.lower() or self._own_address
         return f"{host} via {self.ssh}" if self.ssh else host
 
 

@@ -35,7 +35,7 @@ class Tunnels:
     def __init__(self, *, connect_timeout_s: float) -> None:
         """`connect_timeout_s`: for the TCP connection to an SSH server."""
         self._connect_timeout_s = connect_timeout_s
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._ways: dict[Bastion, _Way] = {}
         self._tunnels: dict[tuple[Bastion, str], Tunnel] = {}
 
@@ -55,21 +55,24 @@ class Tunnels:
             return server
         target = server.unix_path or join_host_port(server.host, server.port)
         with self._lock:
+            if (bastion, target) not in self._tunnels:
+                self._tunnels[bastion, target] = Tunnel(self._way(bastion), target)
+            return replace(server, tunnel=self._tunnels[bastion, target])
+
+    def _way(self, bastion: Bastion) -> _Way:
+        with self._lock:
             if bastion not in self._ways:
                 self._ways[bastion] = _Way(bastion, self._connect_timeout_s)
-            if (bastion, target) not in self._tunnels:
-                self._tunnels[bastion, target] = Tunnel(self._ways[bastion], target)
-            return replace(server, tunnel=self._tunnels[bastion, target])
+            return self._ways[bastion]
 
     def log_in(self, servers: Iterable[Server], *, stop: threading.Event | None = None) -> None:
         """Make the SSH connections that `servers` need, one after the other; ssh may ask for passwords meanwhile.
 
         What fails is told when a server behind it is dialled. Without this ssh never asks.
         """
-        for server in servers:
-            if server.bastion is not None:
-                self.through(server)
-                self._ways[server.bastion].master(stop, ask=True)
+        for bastion in dict.fromkeys(server.bastion for server in servers):
+            if bastion is not None:
+                self._way(bastion).master(stop, ask=True)
 
 
 class Tunnel:

@@ -15,6 +15,7 @@ from rdbmerge.replication.source import Source, SourceOptions
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAMED = re.compile(r"([^=/@:\[\]\s]+)\s*=\s*(.+)")
+_WAY = re.compile(r"(.*\S)\s+ssh=(\S+)")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
@@ -28,7 +29,8 @@ def read_sources(
     """The sources of a list, in its order.
 
     Args:
-        lines: `address` or `name=address` each (see `Source.parse`); blank lines and ` # comments` are skipped.
+        lines: `address` or `name=address` each (see `Source.parse`), with ` ssh=[user@]host` after it where one is on
+            the way; blank lines and ` # comments` are skipped.
         variables: what `${VAR}` stands for (the environment). Within user and password the value is taken as it
             is, with no percent-decoding.
         origin: a name for messages.
@@ -61,6 +63,9 @@ def read_sources(
 
 
 def _parse_line(text: str, variables: Mapping[str, str], options: SourceOptions) -> Source:
+    way = _WAY.fullmatch(text)
+    if way:
+        text, options = way[1], {**options, "ssh": _expand(way[2], variables)}
     named = _NAMED.fullmatch(text)
     if named:
         options = {**options, "name": named[1]}

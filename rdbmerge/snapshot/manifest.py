@@ -33,10 +33,22 @@ class AfterPull(_Model):
     last_save_at_s: int | None = None
 
 
+class FoundNode(_Model):
+    """The server that was taken where the user named a service or a cluster."""
+
+    by: Literal["sentinel", "cluster"]
+    group: str = Field(description="The service, or the name of the cluster.")
+    address: str = Field(description="host:port, as told by the sentinels or announced in the cluster.")
+    role: Literal["primary", "replica"]
+    node_id: str | None = Field(None, description="Clusters only.")
+    slots: str | None = Field(None, description="Of its shard, such as `0-5460,5500`; clusters only.")
+
+
 class Pulled(_Model):
     """How a segment came from a server."""
 
-    address: str = Field(description="host:port or unix path; never credentials.")
+    address: str = Field(description="As the user named it, the SSH server on the way included; never credentials.")
+    found: FoundNode | None = Field(None, description="Null for a server that the user named itself.")
     server_version: str | None = Field(None, description="Such as `redis 2.8.24` or `valkey 9.1.2`.")
     role: str | None = None
     replication_id: str | None = None

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -16,11 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rdbmerge import __version__
 from rdbmerge.errors import RdbMergeError, SourceError, StoppedError, UsageError
+from rdbmerge.reach.sentinel import find_primary
 from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.replication.limits import PullLimits
 from rdbmerge.replication.source import Source
 from rdbmerge.snapshot.manifest import Manifest
 from rdbmerge.snapshot.workdir import WorkDir
+from rdbmerge.steps.discover import discover
 from rdbmerge.steps.pull_one import PullStatus, PullTools, Via, held_snapshot, pull_one
 
 REPORT_FORMAT = 1
@@ -70,6 +73,7 @@ def pull(
     now_ms: Callable[[], int],
     jobs_per_host: int = 1,
     limits: PullLimits | None = None,
+    tunnels: Tunnels | None = None,
     force: bool = False,
     progress: Callable[[PullStatus], None] | None = None,
     stop: threading.Event | None = None,
@@ -77,12 +81,14 @@ def pull(
 ) -> PullReport:
     """Pull every source into `folder` as `<name>.rdb`, with its manifest and index.
 
-    A source whose snapshot is at hand and known to be its data still is left alone, unless `force`. Sources with `ssh`
-    are reached through tunnels that are gone again at the end.
+    A source whose snapshot is at hand and known to be its data still is left alone, unless `force`. A cluster
+    is pulled as its nodes, each as
+    `<name>-<slots>.rdb`.
 
     Args:
         jobs: sources at once.
         now_ms: the local clock, Unix milliseconds.
+        tunnels: open ones of the caller; None: they are made here, and gone at the end.
         jobs_per_host: sources at once of one machine, each of which forks.
         progress: is told where each source stands, from several threads, one at a time.
         stop: when set, everything ends within a second or so; what is whole stays.
@@ -93,16 +99,30 @@ def pull(
         DiskError: the folder cannot be made.
         StoppedError: `stop` was set, or Ctrl-C was pressed.
     """
+    if not sources:
+        raise UsageError("no sources are named", remedy="name at least one, as host:port or @file")
     _check_sources(sources)
     work, started_at_ms, started_s = WorkDir(folder), now_ms(), time.monotonic()
     stop = stop or threading.Event()
     limits = limits or PullLimits()
-    tools = PullTools(folder=work, limits=limits, now_ms=now_ms, tell=_one_at_a_time(progress), stop=stop, via=via)
-    with work.filling(), Tunnels(connect_timeout_s=limits.connect_timeout_s) as tunnels:
-        queue = _Queue([tunnels.through(source) for source in sources], jobs_per_host)
-        outcomes = _run(queue, tools, min(max(1, jobs), len(sources)), force)
-    ordered = [outcomes[source.name] for source in sources if source.name in outcomes]
-    if stop.is_set() and len(ordered) < len(sources):
+    with work.filling(), _own(tunnels, limits) as tunnels:
+        tools = PullTools(
+            folder=work,
+            limits=limits,
+            now_ms=now_ms,
+            tell=_one_at_a_time(progress),
+            stop=stop,
+            tunnels=tunnels,
+            via=via,
+        )
+        discovered = discover(sources, tunnels=tunnels, timeout_s=limits.connect_timeout_s, stop=stop)
+        sources = discovered.sources
+        _check_sources(sources)
+        outcomes = _run(_Queue(sources, jobs_per_host), tools, min(max(1, jobs), max(1, len(sources))), force)
+        warnings = discovered.warnings_after(work)
+    ordered = [_failed(source, tools, error) for source, error in discovered.failed]
+    ordered += [outcomes[source.name] for source in sources if source.name in outcomes]
+    if stop.is_set() and len(outcomes) < len(sources):
         raise StoppedError(
             f"stopped: {sum(one.outcome != 'failed' for one in ordered)} of {len(sources)} sources are in {folder}",
             remedy="run the same command again for the rest",
@@ -112,13 +132,15 @@ def pull(
         started_at_ms=started_at_ms,
         duration_s=round(time.monotonic() - started_s, 3),
         sources=ordered,
-        warnings=_same_history(ordered),
+        warnings=[*warnings, *_same_history(ordered)],
     )
 
 
+def _own(tunnels: Tunnels | None, limits: PullLimits) -> AbstractContextManager[Tunnels]:
+    return nullcontext(tunnels) if tunnels else Tunnels(connect_timeout_s=limits.connect_timeout_s)
+
+
 def _check_sources(sources: Sequence[Source]) -> None:
-    if not sources:
-        raise UsageError("no sources are named", remedy="name at least one, as host:port or @file")
     seen: set[str] = set()
     for source in sources:
         for key in (f"name {source.name.lower()}", f"address {source.address.removeprefix('rediss://')}"):
@@ -201,7 +223,15 @@ def _run(queue: _Queue, tools: PullTools, jobs: int, force: bool) -> dict[str, S
 
 def _one(source: Source, tools: PullTools, force: bool, received: Callable[[], None]) -> SourceOutcome:
     why = "--force" if force else ""
+    limits = tools.limits
     try:
+        source = find_primary(
+            source,
+            tunnels=tools.tunnels,
+            timeout_s=limits.connect_timeout_s,
+            wait_s=limits.retry_for_s,
+            stop=tools.stop,
+        )
         if not force:
             held, manifest = held_snapshot(source, tools)
             why = held.why

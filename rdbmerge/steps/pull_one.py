@@ -14,15 +14,17 @@ from typing import Literal
 
 from rdbmerge import __version__
 from rdbmerge.errors import FormatError, RdbMergeError, StoppedError
+from rdbmerge.reach.address import join_host_port
 from rdbmerge.reach.connection import open_socket
 from rdbmerge.reach.info import ServerFacts, read_facts
+from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.replication.client import pull_snapshot
 from rdbmerge.replication.limits import PullLimits, PullProgress
 from rdbmerge.replication.pulled import PulledSnapshot
 from rdbmerge.replication.source import Source
 from rdbmerge.snapshot.index import IndexFacts
 from rdbmerge.snapshot.indexer import read_index
-from rdbmerge.snapshot.manifest import AfterPull, Manifest, Pulled, read_manifest
+from rdbmerge.snapshot.manifest import AfterPull, FoundNode, Manifest, Pulled, read_manifest
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.snapshot.workdir import WorkDir
 from rdbmerge.steps.pull_scan import scan_snapshot
@@ -60,6 +62,7 @@ class PullTools:
     now_ms: Callable[[], int]
     tell: Callable[[PullStatus], None]
     stop: threading.Event
+    tunnels: Tunnels
     via: Via = "replication"
 
 
@@ -115,7 +118,7 @@ def pull_one(source: Source, tools: PullTools, *, received: Callable[[], None]) 
         received()
         with Segment(tools.folder.partial_path(source.name), name=f"{source.name}.rdb") as segment:
             facts = _check(segment, source, tools)
-            manifest = _manifest(segment, facts, pulled, started_at_ms)
+            manifest = _manifest(segment, facts, pulled, source, started_at_ms)
         tools.folder.publish(source.name, manifest)
     return manifest
 
@@ -163,7 +166,9 @@ def _check_stop(tools: PullTools, source: Source) -> None:
         raise StoppedError(f"{source.place}: stopped")
 
 
-def _manifest(segment: Segment, facts: IndexFacts, pulled: PulledSnapshot, started_at_ms: int) -> Manifest:
+def _manifest(
+    segment: Segment, facts: IndexFacts, pulled: PulledSnapshot, source: Source, started_at_ms: int
+) -> Manifest:
     ctime = facts.aux_value("ctime") or ""
     at_ms, at_from = snapshot_moment(pulled, int(ctime) if ctime.isascii() and ctime.isdigit() else None)
     in_file = {db.db: db.keys for db in facts.dbs if db.keys}
@@ -179,6 +184,7 @@ def _manifest(segment: Segment, facts: IndexFacts, pulled: PulledSnapshot, start
         keys_in_file=in_file,
         pulled=Pulled(
             address=pulled.address,
+            found=_found(source),
             server_version=f"{before.flavour} {before.version}" if before.version else None,
             role=before.role,
             replication_id=pulled.replid or facts.aux_value("repl-id"),
@@ -201,7 +207,7 @@ def _manifest(segment: Segment, facts: IndexFacts, pulled: PulledSnapshot, start
                 last_save_at_s=after.last_save_at_s,
             ),
             notes=list(pulled.notes),
-            warnings=_warnings(facts, pulled, in_file),
+            warnings=_warnings(facts, pulled, source, in_file),
         ),
     )
 
@@ -211,7 +217,21 @@ def _aux_number(facts: IndexFacts, name: str) -> int | None:
     return int(value) if value.isascii() and value.isdigit() else None
 
 
-def _warnings(facts: IndexFacts, pulled: PulledSnapshot, in_file: dict[int, int]) -> list[str]:
+def _found(source: Source) -> FoundNode | None:
+    found = source.found
+    if found is None:
+        return None
+    return FoundNode(
+        by=found.by,
+        group=found.group,
+        address=join_host_port(source.host, source.port),
+        role=found.role,
+        node_id=found.node_id or None,
+        slots=found.slots or None,
+    )
+
+
+def _warnings(facts: IndexFacts, pulled: PulledSnapshot, source: Source, in_file: dict[int, int]) -> list[str]:
     warnings = []
     if pulled.command == "SCAN":
         warnings += [
@@ -223,6 +243,8 @@ def _warnings(facts: IndexFacts, pulled: PulledSnapshot, in_file: dict[int, int]
         warnings.append(f"not known whether it was written to after its snapshot: {pulled.evidence}")
     if pulled.before.role == "slave":
         warnings.append("this is a replica: it may lag behind its primary")
+    if source.service and source.prefer_replica and source.found and source.found.role == "primary":
+        warnings.append("the sentinels know no sound replica, so the primary was taken")
     if facts.stored_crc64 == 0:
         warnings.append("the source writes no checksum (rdbchecksum no): damage inside values cannot be seen")
     before = pulled.before

@@ -55,7 +55,9 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     ("arguments", "stderr"),
     [
         (["nope"], "Error: no such command 'nope'\nTry:   rdbmerge --help\n"),
-        (["pull"], "Error: missing argument 'SOURCE...|@FILE'\nTry:   rdbmerge pull --help\n"),
+        (["pull"], "Error: missing option '--dir'\nTry:   rdbmerge pull --help\n"),
+        (["pull", "--dir", "x"], "Error: no sources are named\nTry:   name at least one, as host:port or @file\n"),
+        (["split"], "Error: missing argument 'FILE'\nTry:   rdbmerge split --help\n"),
         (["pull", "a"], "Error: missing option '--dir'\nTry:   rdbmerge pull --help\n"),
         (
             ["pull", "a", "--dirr", "x"],

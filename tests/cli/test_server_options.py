@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from rdbmerge.cli.server_options import PASSWORD_VARIABLE, read_password, server_options
+from rdbmerge.cli.server_options import PASSWORD_VARIABLE, SENTINEL_VARIABLE, read_password, server_options
 from rdbmerge.errors import UsageError
 from rdbmerge.reach.server import Server, ServerOptions
 
@@ -41,7 +41,16 @@ def test_every_option_has_its_place_in_a_server() -> None:
 
 def test_nothing_given_is_nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    monkeypatch.delenv(SENTINEL_VARIABLE, raising=False)
     assert options_of() == {}
+
+
+def test_sentinels_have_credentials_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from-file\n")
+    env = {PASSWORD_VARIABLE: "of-servers", SENTINEL_VARIABLE: "of-sentinels"}
+    assert options_of(env=env) == {"password": "of-servers", "sentinel_password": "of-sentinels"}
+    options = options_of("--sentinel-user", "u", "--sentinel-password-file", str(tmp_path / "secret"), env=env)
+    assert (options["sentinel_username"], options["sentinel_password"]) == ("u", "from-file")
 
 
 def test_a_password_can_have_its_own_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,6 +19,28 @@ def test_the_parts_of_an_address() -> None:
     assert not parse_address("redis://@h", noun="target").has_user
 
 
+def test_a_service_is_named_with_all_its_sentinels() -> None:
+    written = parse_address("rediss-sentinel://ann:pw@a,b:5,[::1]:7,a:26379/shop-1", noun="target")
+    assert written.sentinels == (("a", 26379), ("b", 5), ("::1", 7))
+    assert (written.service, written.tls, written.password) == ("shop-1", True, "pw")
+    assert (written.host, written.cluster) == ("", False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["redis-sentinel://a", "redis-sentinel://a/", "redis-sentinel:///x", "redis-sentinel://a,/x", "redis-://a",
+     "redis-x://a", "redis-sentinel://a/x/y", "redis-cluster://a/3"],
+)  # fmt: skip
+def test_what_names_no_service_and_no_cluster_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_address(text, noun="target")
+
+
+def test_any_node_names_its_cluster() -> None:
+    written = parse_address("redis-cluster://a:7000", noun="target")
+    assert (written.host, written.port, written.cluster, written.tls) == ("a", 7000, True, False)
+
+
 def test_a_refusal_says_what_the_server_is_to_us() -> None:
     with pytest.raises(UsageError, match="'ftp://h' is not a target address"):
         parse_address("ftp://h", noun="target")

@@ -31,6 +31,23 @@ def test_the_ssh_server_on_the_way_is_part_of_the_address() -> None:
     assert local[0].startswith("127.0.0.1-7000-via-ops-one-")
 
 
+def test_a_service_has_the_name_that_its_sentinels_know() -> None:
+    server = Server.parse("redis-sentinel://a:1,b:2/shop", sentinel_password="s3cret")
+    assert (server.name, server.address) == ("shop", "redis-sentinel://a:1,b:2/shop")
+    assert server.place == "redis-sentinel://a:1,b:2/shop"
+    assert "s3cret" not in repr(server)
+    assert server.host_key == server.address
+    assert Server.parse("rediss-sentinel://a/shop").address == "rediss-sentinel://a:26379/shop"
+
+
+def test_a_cluster_is_named_by_the_node_that_is_asked() -> None:
+    server = Server.parse("redis-cluster://a:7000")
+    assert (server.name, server.address) == ("a-7000", "redis-cluster://a:7000")
+    assert Server.parse("rediss://a:7000", cluster=True).address == "rediss-cluster://a:7000"
+    with pytest.raises(UsageError, match="a cluster has no sentinels"):
+        Server.parse("redis-sentinel://a/shop", cluster=True)
+
+
 def test_machines_behind_two_ssh_servers_are_two() -> None:
     keys = {Server.parse("127.0.0.1:1", ssh=ssh).host_key for ssh in ("ops@one", "ops@two", None)}
     assert keys == {"localhost via ops@one", "localhost via ops@two", "localhost"}

@@ -52,3 +52,12 @@ def test_a_bad_line_is_named(lines: list[str], finding: str) -> None:
 
 def test_an_empty_list_has_no_sources() -> None:
     assert read_sources(["", "# nothing"], variables={}) == []
+
+
+def test_a_line_may_name_the_ssh_server_on_the_way() -> None:
+    lines = ["a=10.0.0.1  ssh=ops@one:2222 # comment", "b=10.0.0.1 ssh=${WAY}", "c=redis-cluster://d:1", "d=e ssh=f"]
+    sources = read_sources(lines, variables={"WAY": "two"}, ssh="all")
+    assert [source.ssh for source in sources] == ["ops@one:2222", "two", "all", "f"]
+    assert [source.cluster for source in sources] == [False, False, True, False]
+    with pytest.raises(UsageError, match="line 1: the destination for SSH is not one"):
+        read_sources(["a ssh=-oProxyCommand=x"], variables={})

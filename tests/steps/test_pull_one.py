@@ -9,6 +9,7 @@ from fakes.primary import FakePrimary, bulk
 from fakes.recorded import WIRE, conversation_names, load
 
 from rdbmerge.errors import DiskError
+from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.replication.limits import PullLimits
 from rdbmerge.replication.source import Source
 from rdbmerge.snapshot.manifest import Manifest, read_manifest
@@ -33,6 +34,7 @@ def tools(folder: Path) -> tuple[PullTools, list[PullStatus]]:
             now_ms=lambda: time.time_ns() // 1_000_000,
             tell=told.append,
             stop=threading.Event(),
+            tunnels=Tunnels(connect_timeout_s=2),
         ),
         told,
     )
