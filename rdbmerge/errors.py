@@ -126,14 +126,16 @@ class StoreError(RdbMergeError):
 class TargetError(RdbMergeError):
     """What is to receive the data (a server, a managed cache) refused it, failed, or could not be reached.
 
-    `retryable` says that waiting may help. Shares 50 with WitnessError: there too a server failed.
+    `retryable` says that the same call may work later; `code` is the target's own word for it ("" where it gave none).
+    Shares 50 with WitnessError: there too a server failed.
     """
 
     exit_code = 50
 
-    def __init__(self, message: str, *, remedy: str = "", retryable: bool = False) -> None:
+    def __init__(self, message: str, *, remedy: str = "", retryable: bool = False, code: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.retryable = retryable
+        self.code = code
 
 
 class WitnessError(RdbMergeError):
