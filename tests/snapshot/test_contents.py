@@ -33,7 +33,7 @@ def test_it_comes_back_as_it_went() -> None:
 def test_however_much_it_is_it_stays_short_and_true_in_number() -> None:
     much = contents(
         keys={db: 1_000_000 + db for db in range(500)},
-        types={number: 999_999_999 for number in range(28)},
+        types=dict.fromkeys(range(28), 999999999),
         modules=[f"module{n:03}" for n in range(300)],
         longest_key_bytes=1 << 29,
     )
