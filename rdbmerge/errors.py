@@ -114,13 +114,21 @@ class TransferCutError(SourceError):
 
 
 class StoreError(RdbMergeError):
-    """An object store refused or could not be reached. `retryable` says that the same call may work later."""
+    """An object store refused or could not be reached.
+
+    `retryable` says that the same call may work later; `code` is the store's own word for it ("" where it gave none);
+    `region` is where the store sent us instead ("" where it did not).
+    """
 
     exit_code = 40
 
-    def __init__(self, message: str, *, remedy: str = "", retryable: bool = False) -> None:
+    def __init__(
+        self, message: str, *, remedy: str = "", retryable: bool = False, code: str = "", region: str = ""
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.retryable = retryable
+        self.code = code
+        self.region = region
 
 
 class TargetError(RdbMergeError):

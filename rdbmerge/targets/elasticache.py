@@ -70,11 +70,11 @@ class Caches:
         self.region = str(self.client.meta.region_name)
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+        from botocore import exceptions as failures
 
         try:
             answer: dict[str, Any] = getattr(self.client, operation)(**parameters)
-        except ClientError as error:
+        except failures.ClientError as error:
             told = error.response.get("Error", {})
             code = str(told.get("Code", ""))
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -84,13 +84,15 @@ class Caches:
                 retryable=code in PASSING or status >= 500,
                 code=code,
             ) from error
-        except ParamValidationError as error:
+        except failures.ParamValidationError as error:
             raise UsageError(f"{self._where(operation)}: {error}", remedy="change the request") from error
-        except HTTPClientError as error:
+        except (failures.ConnectionError, failures.HTTPClientError) as error:
             raise TargetError(
-                f"{self._where(operation)}: {error}", remedy="check the network, and --endpoint-url", retryable=True
+                f"{self._where(operation)}: {error}",
+                remedy="check the network, --region and --cache-endpoint-url",
+                retryable=True,
             ) from error
-        except BotoCoreError as error:
+        except failures.BotoCoreError as error:
             raise TargetError(
                 f"{self._where(operation)}: {error}", remedy="check region, profile and endpoint"
             ) from error

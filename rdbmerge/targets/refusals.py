@@ -46,6 +46,10 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "check the secret key and the clock of this machine",
     "AuthFailure": "check the keys and the clock of this machine",
 }
+_ABOUT_CREDENTIALS = frozenset({
+    "ExpiredToken", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClient", "SignatureDoesNotMatch",
+    "AuthFailure",
+})  # fmt: skip
 _ENDINGS = ("Fault", "Exception")
 
 
@@ -59,6 +63,11 @@ def bare(code: str) -> str:
 def same_code(one: str, other: str) -> bool:
     """Whether two codes mean one thing."""
     return bare(one) == bare(other)
+
+
+def is_about_credentials(code: str) -> bool:
+    """Whether no other question would be answered either."""
+    return bare(code) in _ABOUT_CREDENTIALS
 
 
 def remedy_of(code: str) -> str:

@@ -112,10 +112,11 @@ class FakeElastiCache:
                 if self.faults.restore_failed:
                     raise RestoreFailed("the RDB could not be loaded", member=True)
                 self.start(group, files)
-        except RestoreFailed as why:
+        except (RestoreFailed, redis.RedisError) as why:
             for node in group.nodes:
                 node.status = "restore-failed"
-            group.status = group.status if why.member else "create-failed"
+            if not getattr(why, "member", False):
+                group.status = "create-failed"
             self.note(group.nodes[0].name, "cache-cluster", f"Restore failed: {why}")
         else:
             for node in group.nodes:
@@ -348,15 +349,15 @@ def own_slots(node: Node) -> None:
         for row in client.execute_command("CLUSTER", "SLOTS"):
             held.update(range(row[0], row[1] + 1))
         mine = set(range(first, last + 1))
+        if mine - held:
+            client.execute_command("CLUSTER", "ADDSLOTS", *sorted(mine - held))
+        wait_for(client, lambda info: "cluster_state:ok" in info)
         for slot in sorted(held - mine):
             while keys := client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1_000):
                 for key in keys:
                     client.delete(key)
         if held - mine:
             client.execute_command("CLUSTER", "DELSLOTS", *sorted(held - mine))
-        if mine - held:
-            client.execute_command("CLUSTER", "ADDSLOTS", *sorted(mine - held))
-        wait_for(client, lambda info: "cluster_state:ok" in info)
 
 
 def join_cluster(nodes: list[Node]) -> None:
