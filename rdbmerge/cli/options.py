@@ -75,15 +75,9 @@ def _parse_types(text: str) -> list[str]:
 
 
 def _parse_key_pattern(text: str) -> KeyPattern:
-    from rdbmerge.plan.model import KeyPattern
-    from rdbmerge.plan.selection import compile_pattern
+    from rdbmerge.plan.selection import parse_pattern
 
-    kind, colon, body = text.partition(":")
-    # A bare pattern is a glob; so is one like user:*, whose first part is no kind.
-    known = colon and kind in ("glob", "re")
-    pattern = KeyPattern(kind="re" if known and kind == "re" else "glob", text=os.fsencode(body if known else text))
-    compile_pattern(pattern)
-    return pattern
+    return parse_pattern(text)
 
 
 def _target(text: str) -> str:

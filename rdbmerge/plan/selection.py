@@ -7,6 +7,7 @@ Pure: knows the rules and one batch at a time.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 
@@ -65,6 +66,16 @@ def _char_class(glob: bytes, i: int) -> tuple[bytes, int]:
     if not members:
         return (b"." if negated else b"(?!)"), i + 1
     return b"[" + (b"^" if negated else b"") + bytes(members) + b"]", i + 1
+
+
+def parse_pattern(text: str) -> KeyPattern:
+    """`glob:user:*`, `re:^user` or, without a kind, a glob. Raises UsageError for what does not compile."""
+    kind, colon, body = text.partition(":")
+    # A bare pattern is a glob; so is one like user:*, whose first part is no kind.
+    known = colon and kind in ("glob", "re")
+    pattern = KeyPattern(kind="re" if known and kind == "re" else "glob", text=os.fsencode(body if known else text))
+    compile_pattern(pattern)
+    return pattern
 
 
 def compile_pattern(pattern: KeyPattern) -> Callable[[bytes], object]:

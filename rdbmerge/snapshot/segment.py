@@ -143,9 +143,9 @@ def find_rdb_files(paths: Sequence[Path]) -> list[Path]:
 
 
 @contextmanager
-def open_segments(paths: Sequence[Path]) -> Iterator[list[Segment]]:
-    """Open several files under names that tell them apart; closes all."""
-    names = _names(paths)
+def open_segments(paths: Sequence[Path], names: Sequence[str] | None = None) -> Iterator[list[Segment]]:
+    """Open several files under `names`, or under others that tell them apart; closes all."""
+    names = _names(paths) if names is None else names
     segments: list[Segment] = []
     try:
         for path, name in zip(paths, names, strict=True):

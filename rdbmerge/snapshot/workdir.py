@@ -32,7 +32,7 @@ class WorkDir:
     @contextmanager
     def filling(self) -> Iterator[None]:
         """Make the folder if need be, and keep other processes from filling it. Raises UsageError, DiskError."""
-        with _as_disk_error(self.path):
+        with as_disk_error(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -40,7 +40,7 @@ class WorkDir:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
-                    f"another rdbmerge is pulling into {self.path}", remedy="wait for it, or choose another folder"
+                    f"another rdbmerge is at work in {self.path}", remedy="wait for it, or choose another folder"
                 ) from None
             self._remove_remains()
             yield
@@ -75,7 +75,7 @@ class WorkDir:
         """
         partial = self.partial_path(name)
         try:
-            with _as_disk_error(self.path):
+            with as_disk_error(self.path):
                 fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 try:
                     yield fd
@@ -112,7 +112,8 @@ class WorkDir:
 
 
 @contextmanager
-def _as_disk_error(folder: Path) -> Iterator[None]:
+def as_disk_error(folder: Path) -> Iterator[None]:
+    """OSError inside becomes a DiskError that names the folder."""
     try:
         yield
     except OSError as error:

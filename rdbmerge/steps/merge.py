@@ -78,6 +78,7 @@ def planned_merge(
     *,
     now_ms: int,
     jobs: int,
+    names: Sequence[str] | None = None,
     shards: Sequence[Slots] | None = None,
     conflicts_to: Path | None = None,
     rejected_to: Path | None = None,
@@ -86,13 +87,14 @@ def planned_merge(
     """Scan `sources` (RDB files, in order of precedence) and decide their merge; the segments stay open inside.
 
     Args:
+        names: of the sources, for plan, ledger and messages; None: of their files.
         shards: the slots of each shard of a cluster: one plan for each; None: one plan for one file.
         conflicts_to: gets one JSON line for every entry in conflict, also when the conflicts make the plan fail.
         rejected_to: the same for everything that the target cannot hold.
 
     Raises what `read_index` and `make_plans` raise: bad files, conflicts, rules that cannot be.
     """
-    with open_segments(sources) as segments, ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+    with open_segments(sources, names) as segments, ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         indexes = read_indexes(segments, pool, progress)
         with _notes(conflicts_to) as conflict, _notes(rejected_to) as rejection:
             notes = Notes(conflict, rejection)

@@ -94,6 +94,7 @@ def run_merge(
     *,
     now_ms: int,
     jobs: int,
+    names: Sequence[str] | None = None,
     shards: Sequence[Slots] | None = None,
     dry_run: bool = False,
     force: bool = False,
@@ -115,7 +116,7 @@ def run_merge(
     with (
         lists.named(),
         planned_merge(
-            sources, rules, now_ms=now_ms, jobs=jobs, shards=shards, conflicts_to=lists.conflicts,
+            sources, rules, now_ms=now_ms, jobs=jobs, names=names, shards=shards, conflicts_to=lists.conflicts,
             rejected_to=lists.rejected, progress=progress,
         ) as planned,
     ):  # fmt: skip

@@ -143,7 +143,7 @@ def test_two_pulls_into_one_folder(golden: Path, tmp_path: Path) -> None:
         first.communicate(timeout=20)
     assert (second.returncode, second.stderr) == (
         2,
-        "Error: another rdbmerge is pulling into s\nTry:   wait for it, or choose another folder\n",
+        "Error: another rdbmerge is at work in s\nTry:   wait for it, or choose another folder\n",
     )
     assert first.returncode == 130
 

@@ -127,7 +127,7 @@ def test_the_folder_is_private_and_one_fills_it(tmp_path: Path) -> None:
     work = WorkDir(tmp_path / "a" / "b")
     with work.filling():
         assert stat.S_IMODE(work.path.stat().st_mode) == 0o700
-        with pytest.raises(UsageError, match="another rdbmerge is pulling into"), WorkDir(work.path).filling():
+        with pytest.raises(UsageError, match="another rdbmerge is at work in"), WorkDir(work.path).filling():
             pass
     with work.filling():
         assert work.free_bytes() > 0

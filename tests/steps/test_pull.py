@@ -434,7 +434,7 @@ def test_two_processes_do_not_fill_one_folder(server: RunningServer, tmp_path: P
     other.start()
     try:
         assert ready.wait(20)
-        with pytest.raises(UsageError, match="another rdbmerge is pulling into"):
+        with pytest.raises(UsageError, match="another rdbmerge is at work in"):
             pull_all([source_of(server, "a")], tmp_path)
     finally:
         other.kill()
