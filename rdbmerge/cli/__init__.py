@@ -17,6 +17,7 @@ from rdbmerge import __version__
 from rdbmerge.cli.inspect import inspect
 from rdbmerge.cli.merge import merge
 from rdbmerge.cli.pull import pull
+from rdbmerge.cli.run import run
 from rdbmerge.cli.split import split
 from rdbmerge.cli.targets import targets
 from rdbmerge.cli.verify import verify
@@ -133,5 +134,5 @@ def main() -> None:
     """Many Redis and Valkey servers into one RDB file whose correctness is proved."""
 
 
-for _command in (pull, inspect, merge, split, verify, targets):
+for _command in (pull, inspect, merge, split, verify, targets, run):
     main.add_command(_command)

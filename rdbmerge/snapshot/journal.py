@@ -43,6 +43,16 @@ class Begun(_Model):
     at_ms: int
 
 
+class StepLine(_Model):
+    """What a step did with one source, or with the whole (`source` is "" then)."""
+
+    source: str = ""
+    keys: int | None = None
+    size_bytes: int | None = None
+    duration_s: float | None = None
+    why: str = Field("", description="Why it was done, or not.")
+
+
 class StepRecord(_Model):
     """A step that is done."""
 
@@ -51,8 +61,7 @@ class StepRecord(_Model):
     began_at_ms: int
     finished_at_ms: int
     duration_s: float
-    keys: int | None = None
-    size_bytes: int | None = None
+    lines: list[StepLine] = Field(default_factory=list, description="What it did, for people.")
     facts: dict[str, Any] = Field(default_factory=dict, description="What the step itself wants to know again.")
 
 

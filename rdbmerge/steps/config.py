@@ -20,9 +20,10 @@ from rdbmerge.plan.profile import find_profile
 from rdbmerge.plan.selection import parse_pattern
 from rdbmerge.plan.sharding import Slots, even_slots, parse_slots
 from rdbmerge.replication.limits import BandwidthLimit, PullLimits
-from rdbmerge.replication.source import Source, SourceOptions
+from rdbmerge.replication.source import Source
 
 MOST_DB = 999_999_999
+_COMMANDS = ("psync_command", "sync_command", "replconf_command")
 TypeName = Literal["string", "list", "set", "zset", "hash", "stream", "module", "array"]
 
 
@@ -170,24 +171,17 @@ class ServerKeys(Section):
     tls_key: LocalPath | None = None
     tls_sni: str | None = None
     tls_insecure: bool = False
+    ssh: str | None = None
+    ssh_config: LocalPath | None = None
 
-    def options(self) -> SourceOptions:
-        """The same for `Source.parse`. Raises UsageError for a password file that cannot be read."""
-        options: SourceOptions = {"tls_verify": not self.tls_insecure}
-        if self.user is not None:
-            options["username"] = self.user
-        password = self._password()
-        if password is not None:
-            options["password"] = password
-        if self.tls_ca is not None:
-            options["tls_ca"] = str(self.tls_ca)
-        if self.tls_cert is not None:
-            options["tls_cert"] = str(self.tls_cert)
-        if self.tls_key is not None:
-            options["tls_key"] = str(self.tls_key)
-        if self.tls_sni is not None:
-            options["tls_sni"] = self.tls_sni
-        return options
+    def options(self) -> dict[str, Any]:
+        """The same for `Server.parse`. Raises UsageError for a password file that cannot be read."""
+        options: dict[str, Any] = {"username": self.user, "password": self._password(), "tls_sni": self.tls_sni}
+        for name in ("tls_ca", "tls_cert", "tls_key", "ssh_config"):
+            path = getattr(self, name)
+            options[name] = None if path is None else str(path)
+        options |= {"tls_verify": not self.tls_insecure, "ssh": self.ssh}
+        return {name: value for name, value in options.items() if value is not None}
 
     def _password(self) -> str | None:
         if self.password is not None and self.password_file is not None:
@@ -228,33 +222,26 @@ class SourceSection(ServerKeys, _RuleKeys):
         return self
 
     def _check_file(self) -> None:
-        given = self.model_fields_set & (ServerKeys.model_fields.keys() | {"psync_command", "sync_command"})
+        given = self.model_fields_set & {*ServerKeys.model_fields, *_COMMANDS}
         if given:
             raise mistake(f"{', '.join(sorted(given))} is for servers, and this source is a file")
 
     @property
     def source_name(self) -> str:
         """What it is called: as given, else after its address or file."""
-        if self.name is not None:
-            return self.name
-        if self.file is not None:
-            return self.file.stem
-        return Source.parse(self.address or "", password="").name
+        server = self.server()
+        if server is not None:
+            return server.name
+        return self.name or (self.file.stem if self.file else "")
 
     def server(self) -> Source | None:
         """The server to pull from; None for a file. Raises UsageError."""
         if self.address is None:
             return None
-        options = self.options()
-        if self.name is not None:
-            options["name"] = self.name
-        if self.psync_command is not None:
-            options["psync_command"] = self.psync_command
-        if self.sync_command is not None:
-            options["sync_command"] = self.sync_command
-        if self.replconf_command is not None:
-            options["replconf_command"] = self.replconf_command
-        return Source.parse(self.address, **options)
+        own = {name: getattr(self, name) for name in ("name", *_COMMANDS)}
+        return Source.parse(
+            self.address, **self.options(), **{name: value for name, value in own.items() if value is not None}
+        )
 
 
 class MergeSection(_RuleKeys):

@@ -84,7 +84,7 @@ def held_snapshot(source: Source, tools: PullTools) -> tuple[Held, Manifest | No
     except RdbMergeError as error:
         return Held(False, f"the file at hand is of no use ({error})"), None
     now_ms = tools.now_ms()
-    held = judge_held(manifest, _facts(source, tools), elapsed_s=(now_ms - manifest.pulled.started_at_ms) / 1_000)
+    held = judge_held(manifest, server_facts(source, tools), elapsed_s=(now_ms - manifest.pulled.started_at_ms) / 1_000)
     return held, manifest if held.current else None
 
 
@@ -97,7 +97,8 @@ def _is_the_file(source: Source, tools: PullTools, manifest: Manifest) -> bool:
         return f"{index.facts.crc64:016x}" == manifest.crc64
 
 
-def _facts(source: Source, tools: PullTools) -> ServerFacts:
+def server_facts(source: Source, tools: PullTools) -> ServerFacts:
+    """What the source says of itself now; what it does not say is None, and `problem` why."""
     timeout_s = min(_FACTS_TIMEOUT_S, tools.limits.connect_timeout_s)
     return read_facts(
         source,

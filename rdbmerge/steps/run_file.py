@@ -84,7 +84,7 @@ def read_run_file(path: Path, variables: Mapping[str, str]) -> RunFile:
     if missing:
         raise _failure(path, [read.told(*one) for one in missing])
     try:
-        found = RunFile.model_validate(data, context={"folder": path.parent})
+        found = RunFile.model_validate(data, context={"folder": path.parent.absolute()})
     except ValidationError as error:
         raise _failure(path, [read.told(*_mistake(one)) for one in error.errors(include_url=False)]) from None
     twice = list(_twice(found))
