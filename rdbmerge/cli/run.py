@@ -15,11 +15,13 @@ import click
 from rdbmerge.cli.options import EXISTING, default_jobs, quiet_option
 from rdbmerge.cli.output import say, show_table, spent, talk, warn
 from rdbmerge.cli.progress import bytes_progress, pull_progress, sum_progress
+from rdbmerge.cli.server_options import tunnels_for
 from rdbmerge.cli.stopping import stoppable
 from rdbmerge.errors import UsageError
 from rdbmerge.units import format_bytes
 
 if TYPE_CHECKING:
+    from rdbmerge.reach.tunnels import Tunnels
     from rdbmerge.steps.config import RunFile
     from rdbmerge.steps.run_report import RunLine, RunReport
     from rdbmerge.steps.stages.tools import RunTools
@@ -64,8 +66,11 @@ def run(
     file = read_run_file(run_file, os.environ)
     steps = {"from_step": from_step, "until_step": until_step}
     alone = nullcontext() if dry_run and not file.run.dir.exists() else WorkDir(file.run.dir).filling()
-    with stoppable() as stop, alone:
-        tools = _tools(file, stop, quiet=quiet, fresh=from_step == "pull", keep_snapshots=keep_snapshots)
+    servers = [server for one in file.source if (server := one.server())]
+    timeout_s = file.pull.connect_timeout
+    with stoppable() as stop, alone, tunnels_for(servers, connect_timeout_s=timeout_s, stop=stop) as tunnels:
+        how = {"fresh": from_step == "pull", "keep_snapshots": keep_snapshots}
+        tools = _tools(file, stop, tunnels, quiet=quiet, **how)
         if dry_run:
             _show(preview(tools, run_file=run_file, **steps))
             return
@@ -73,7 +78,7 @@ def run(
     _show(report)
 
 
-def _tools(file: RunFile, stop: threading.Event, *, quiet: bool, **how: bool) -> RunTools:
+def _tools(file: RunFile, stop: threading.Event, tunnels: Tunnels, *, quiet: bool, **how: bool) -> RunTools:
     from rdbmerge.snapshot.journal import Journal
     from rdbmerge.steps.run import folder_of
     from rdbmerge.steps.stages.tools import RunTools
@@ -96,6 +101,7 @@ def _tools(file: RunFile, stop: threading.Event, *, quiet: bool, **how: bool) ->
         progress=progress,
         warn=warn,
         stop=stop,
+        tunnels=tunnels,
         **how,
     )
 

@@ -5,7 +5,7 @@ Knows neither the file nor the environment: `run_file` reads those, and tells wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -173,6 +173,8 @@ class ServerKeys(Section):
     tls_insecure: bool = False
     ssh: str | None = None
     ssh_config: LocalPath | None = None
+    sentinel_user: str | None = None
+    sentinel_password: Secret | None = None
 
     def options(self) -> dict[str, Any]:
         """The same for `Server.parse`. Raises UsageError for a password file that cannot be read."""
@@ -180,7 +182,9 @@ class ServerKeys(Section):
         for name in ("tls_ca", "tls_cert", "tls_key", "ssh_config"):
             path = getattr(self, name)
             options[name] = None if path is None else str(path)
-        options |= {"tls_verify": not self.tls_insecure, "ssh": self.ssh}
+        options |= {"tls_verify": not self.tls_insecure, "ssh": self.ssh, "sentinel_username": self.sentinel_user}
+        if self.sentinel_password is not None:
+            options["sentinel_password"] = self.sentinel_password.get_secret_value()
         return {name: value for name, value in options.items() if value is not None}
 
     def _password(self) -> str | None:
@@ -204,6 +208,8 @@ class SourceSection(ServerKeys, _RuleKeys):
     name: str | None = None
     address: Address | None = None
     file: LocalPath | None = None
+    via: Literal["replication", "scan"] | None = None
+    prefer_replica: bool | None = None
     psync_command: str | None = None
     sync_command: str | None = None
     replconf_command: str | None = None
@@ -222,7 +228,7 @@ class SourceSection(ServerKeys, _RuleKeys):
         return self
 
     def _check_file(self) -> None:
-        given = self.model_fields_set & {*ServerKeys.model_fields, *_COMMANDS}
+        given = self.model_fields_set & {*ServerKeys.model_fields, "via", "prefer_replica", *_COMMANDS}
         if given:
             raise mistake(f"{', '.join(sorted(given))} is for servers, and this source is a file")
 
@@ -238,7 +244,7 @@ class SourceSection(ServerKeys, _RuleKeys):
         """The server to pull from; None for a file. Raises UsageError."""
         if self.address is None:
             return None
-        own = {name: getattr(self, name) for name in ("name", *_COMMANDS)}
+        own = {name: getattr(self, name) for name in ("name", "prefer_replica", *_COMMANDS)}
         return Source.parse(
             self.address, **self.options(), **{name: value for name, value in own.items() if value is not None}
         )
@@ -289,10 +295,13 @@ class RunFile(Section):
         """Of the sources, in their order, which is that of precedence."""
         return [source.source_name for source in self.source]
 
-    def rules(self) -> Rules:
-        """All that is declared about the merge."""
+    def rules(self, snapshots: Mapping[str, str] | None = None) -> Rules:
+        """All that is declared about the merge of `snapshots` (name of each -> name of its source; None: the same)."""
         shared = {name: value for name, value in self.merge.own_rules() if value is not None}
-        own = {source.source_name: source.own_rules() for source in self.source}
+        of_source = {source.source_name: source.own_rules() for source in self.source}
+        if snapshots is None:
+            snapshots = {name: name for name in of_source}
+        own = {name: of_source[source] for name, source in snapshots.items()}
         return Rules(
             **shared,
             target=self.merge.target,

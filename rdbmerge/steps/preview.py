@@ -5,15 +5,18 @@ Sources are asked for INFO, nothing else. Estimates rest on sizes, and on what t
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from rdbmerge.errors import UsageError
-from rdbmerge.reach.tunnels import Tunnels
+from rdbmerge.errors import SourceError
+from rdbmerge.reach.info import ServerFacts
+from rdbmerge.reach.sentinel import find_primary
 from rdbmerge.replication.source import Source
 from rdbmerge.snapshot.journal import StepRecord
+from rdbmerge.snapshot.manifest import Manifest
+from rdbmerge.steps.discover import discover
 from rdbmerge.steps.pull_one import PullTools, held_snapshot, server_facts
+from rdbmerge.steps.resume import Held
 from rdbmerge.steps.run import kept_lines, record_of_done, span_of, stages_of, why_again
 from rdbmerge.steps.run_report import RunLine, RunReport
 from rdbmerge.steps.stages.pulling import PullStage, at_hand
@@ -74,8 +77,7 @@ def _line(tools: RunTools, stage: Stage, *, forced: bool, before: str | None) ->
 
 def _source_bytes(tools: RunTools) -> int:
     """Of the files at hand."""
-    paths = [tools.source_path(name) for name in tools.file.names]
-    return sum(path.stat().st_size for path in paths if path.exists())
+    return sum(one.path.stat().st_size for one in tools.snapshots() if one.path.exists())
 
 
 def _estimate_s(tools: RunTools, step: str, record: StepRecord | None, size_bytes: int) -> float:
@@ -89,26 +91,30 @@ def _estimate_s(tools: RunTools, step: str, record: StepRecord | None, size_byte
 def _pull_lines(tools: RunTools) -> Iterator[RunLine]:
     limits = tools.file.pull.limits()
     asking = PullTools(
-        folder=tools.folder.snapshots, limits=limits, now_ms=tools.now_ms, tell=lambda _: None, stop=threading.Event()
-    )
-    with Tunnels(connect_timeout_s=limits.connect_timeout_s) as tunnels:
-        for one in tools.file.source:
-            server = one.server()
-            if server is not None:
-                yield _source_line(tools, tunnels.through(server), asking)
-            elif one.file is not None and one.file.is_file():
-                yield RunLine(
-                    step=PullStage.name, source=one.source_name, outcome="would be kept", why="a file at hand",
-                    size_bytes=one.file.stat().st_size,
-                )  # fmt: skip
-            else:
-                raise UsageError(f"source {one.source_name}: there is no file {one.file}", remedy="check its path")
+        folder=tools.folder.snapshots, limits=limits, now_ms=tools.now_ms, tell=lambda _: None, stop=tools.stop,
+        tunnels=tools.tunnels,
+    )  # fmt: skip
+    PullStage(tools).check()
+    for one in tools.file.source:
+        server = one.server()
+        if server is None:
+            size = one.file.stat().st_size if one.file else 0
+            yield RunLine(
+                step=PullStage.name, source=one.source_name, outcome="would be kept", why="a file at hand",
+                size_bytes=size,
+            )  # fmt: skip
+            continue
+        found = discover([server], tunnels=tools.tunnels, timeout_s=limits.connect_timeout_s, stop=tools.stop)
+        for failed, error in found.failed:
+            yield RunLine(step=PullStage.name, source=failed.name, outcome="to do", why=f"it does not answer: {error}")
+        for node in found.sources:
+            yield _source_line(tools, node, asking)
 
 
 def _source_line(tools: RunTools, server: Source, asking: PullTools) -> RunLine:
     manifest = at_hand(tools.folder.snapshots, server)
     if manifest is not None and not tools.fresh:
-        held, current = (None, manifest) if tools.keep_snapshots else held_snapshot(server, asking)
+        held, current = (None, manifest) if tools.keep_snapshots else _held(server, asking)
         if current is not None:
             why = held.why if held else "at hand, and kept as asked for"
             return RunLine(
@@ -118,7 +124,7 @@ def _source_line(tools: RunTools, server: Source, asking: PullTools) -> RunLine:
         why = held.why if held else ""
     else:
         why = "asked for" if manifest else "not at hand"
-    facts = server_facts(server, asking)
+    facts = _facts(server, asking)
     size = manifest.size_bytes if manifest else facts.used_memory_bytes
     if facts.problem:
         why = f"{why}; it does not answer: {facts.problem}"
@@ -126,3 +132,24 @@ def _source_line(tools: RunTools, server: Source, asking: PullTools) -> RunLine:
         step=PullStage.name, source=server.name, outcome="to do", why=why, keys=facts.key_count, size_bytes=size,
         duration_s=None if size is None else _estimate_s(tools, PullStage.name, None, size),
     )  # fmt: skip
+
+
+def _found(server: Source, asking: PullTools) -> Source:
+    """The server itself, or the primary of the service that it names. Raises SourceError."""
+    timeout_s = asking.limits.connect_timeout_s
+    found = find_primary(server, tunnels=asking.tunnels, timeout_s=timeout_s, wait_s=0, stop=asking.stop)
+    return asking.tunnels.through(found)
+
+
+def _held(server: Source, asking: PullTools) -> tuple[Held, Manifest | None]:
+    try:
+        return held_snapshot(_found(server, asking), asking)
+    except SourceError as error:
+        return Held(False, str(error)), None
+
+
+def _facts(server: Source, asking: PullTools) -> ServerFacts:
+    try:
+        return server_facts(_found(server, asking), asking)
+    except SourceError as error:
+        return ServerFacts(problem=str(error))

@@ -31,7 +31,7 @@ def test_a_run_shows_what_it_did_and_again_that_nothing_is_left(tmp_path: Path) 
         ["pull", "a", "kept", "-"], ["pull", "b", "kept", "-"],
         ["merge", "-", "done", "3"], ["verify", "-", "done", "3"],
     ]  # fmt: skip
-    assert f"the report is {tmp_path}/work/report.json" in first.stderr
+    assert f"the report is {tmp_path / 'work' / 'report.json'}" in first.stderr
     assert stat.S_IMODE((tmp_path / "work" / "report.json").stat().st_mode) == 0o600
     again = run("run", path, "-q")
     assert [row[2] for row in cells(again.stdout)[1:]] == ["kept"] * 4

@@ -11,6 +11,7 @@ from typing import Any
 
 from rdbbytes import aux, entry, rdb, select
 
+from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.snapshot.journal import Journal
 from rdbmerge.snapshot.workdir import WorkDir
 from rdbmerge.steps.preview import preview
@@ -50,11 +51,12 @@ def tools_of(path: Path, *, warnings: list[str] | None = None, variables: Mappin
     def silent(_step: str, _files: Sequence[Path]) -> Iterator[None]:
         yield None
 
-    with WorkDir(file.run.dir).filling():
+    with WorkDir(file.run.dir).filling(), Tunnels(connect_timeout_s=1) as tunnels:
         yield RunTools(
             file=file, folder=folder_of(file), journal=Journal(file.run.dir), jobs=2,
             now_ms=lambda: time.time_ns() // 1_000_000, progress=silent,
-            warn=[].append if warnings is None else warnings.append, stop=stop or threading.Event(), **how,
+            warn=[].append if warnings is None else warnings.append, stop=stop or threading.Event(), tunnels=tunnels,
+            **how,
         )  # fmt: skip
 
 

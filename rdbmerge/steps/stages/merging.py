@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 from rdbmerge import __version__
 from rdbmerge.errors import UsageError
-from rdbmerge.plan.model import PLANS
+from rdbmerge.plan.model import PLANS, Rules
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.journal import Inputs, Output, StepLine
 from rdbmerge.snapshot.manifest import snapshot_time
 from rdbmerge.snapshot.segment import RDB_SUFFIX, Segment
 from rdbmerge.steps.merge import output_paths, refuse_existing
 from rdbmerge.steps.merge_run import MergeReport, run_merge
-from rdbmerge.steps.stages.tools import Performed, RunTools
+from rdbmerge.steps.stages.tools import Performed, RunTools, Snapshot
 
 
 class MergeStage:
@@ -35,25 +35,27 @@ class MergeStage:
         tools = self._tools
         shards = tools.file.merge.shard_slots()
         with tools.progress("scan", []) as tell:
-            sources = {f"source {name}": self._content(name, tell) for name in tools.file.names}
+            sources = {f"source {one.name}": self._content(one, tell) for one in tools.snapshots()}
         return {
-            "rules": tools.file.rules().model_dump_json(),
+            "rules": self._rules().model_dump_json(),
             "shards": "" if shards is None else str(shards),
-            "order of the sources": ", ".join(tools.file.names),
+            "order of the sources": ", ".join(one.name for one in tools.snapshots()),
             **sources,
             "output": str(tools.folder.merged),
             "rdbmerge": __version__,
         }
 
-    def _content(self, name: str, tell: Callable[[Any], None] | None) -> str:
-        path = self._tools.source_path(name)
-        if not path.exists():
+    def _rules(self) -> Rules:
+        return self._tools.file.rules({one.name: one.source for one in self._tools.snapshots()})
+
+    def _content(self, one: Snapshot, tell: Callable[[Any], None] | None) -> str:
+        if not one.path.exists():
             raise UsageError(
-                f"source {name} is in the run file, but {path} is not there",
+                f"source {one.name} is in the run file, but {one.path} is not there",
                 remedy="a merge without it would be smaller than what was asked for: pull it (--from pull), or take it"
                 " out of the run file",
             )
-        with Segment(path, name=name) as segment:
+        with Segment(one.path, name=one.name) as segment:
             facts = read_index(segment, progress=self._tools.until_stopped(None)).facts
             at_ms, at_from = snapshot_time(segment, facts, None)
             return f"{facts.crc64:016x}, {segment.size_bytes} bytes, taken {at_ms} ({at_from})"
@@ -66,7 +68,7 @@ class MergeStage:
         """Nothing that others made is replaced; and what lies among the snapshots but is no source is told."""
         tools = self._tools
         refuse_existing(self.outputs(), force=tools.journal.has_begun(self.name))
-        names = {f"{name}{RDB_SUFFIX}" for name in tools.file.names}
+        names = {one.path.name for one in tools.snapshots()}
         strangers = sorted(
             path.name for path in tools.folder.snapshots.path.glob(f"[!.]*{RDB_SUFFIX}") if path.name not in names
         )
@@ -79,9 +81,9 @@ class MergeStage:
         tools = self._tools
         with tools.progress(self.name, []) as tell:
             report = run_merge(
-                [tools.source_path(name) for name in tools.file.names], tools.folder.merged, tools.file.rules(),
-                now_ms=at_ms, jobs=tools.jobs, names=tools.file.names, shards=tools.file.merge.shard_slots(),
-                force=True,
+                [one.path for one in tools.snapshots()], tools.folder.merged, self._rules(),
+                now_ms=at_ms, jobs=tools.jobs, names=[one.name for one in tools.snapshots()],
+                shards=tools.file.merge.shard_slots(), force=True,
                 on_plan=lambda plans: self._save(PLANS.dump_json(list(plans), indent=2).decode()),
                 progress=tools.until_stopped(tell), stop=tools.stop,
             )  # fmt: skip

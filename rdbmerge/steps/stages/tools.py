@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from rdbmerge.errors import StoppedError
+from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.snapshot.journal import Inputs, Journal, Output, StepLine
 from rdbmerge.snapshot.manifest import write_private
 from rdbmerge.snapshot.segment import RDB_SUFFIX
@@ -53,6 +54,15 @@ class RunFolder:
         return path
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The RDB file of a source, or of one node of a cluster that is a source."""
+
+    name: str
+    source: str
+    path: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTools:
     """What the stages of one run share."""
@@ -65,6 +75,7 @@ class RunTools:
     progress: Progress
     warn: Callable[[str], None]
     stop: threading.Event
+    tunnels: Tunnels
     fresh: bool = False  # every source is pulled, be it unchanged or not
     keep_snapshots: bool = False  # no source is asked that is at hand
 
@@ -79,12 +90,18 @@ class RunTools:
 
         return told
 
-    def source_path(self, name: str) -> Path:
-        """The RDB file of a source, there or not."""
+    def snapshots(self) -> list[Snapshot]:
+        """The RDB files of all sources, there or not, in the order of precedence; of clusters as they were pulled."""
+        record = self.journal.record("pull")
+        nodes: dict[str, list[str]] = record.facts.get("nodes", {}) if record else {}
+        found = []
         for source in self.file.source:
-            if source.source_name == name and source.file is not None:
-                return source.file
-        return self.folder.snapshots.final_path(name)
+            name = source.source_name
+            if source.file is not None:
+                found.append(Snapshot(name, name, source.file))
+                continue
+            found += [Snapshot(one, name, self.folder.snapshots.final_path(one)) for one in nodes.get(name, [name])]
+        return found
 
 
 @dataclass(slots=True)

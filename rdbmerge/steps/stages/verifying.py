@@ -39,7 +39,7 @@ class VerifyStage:
         """Verify; raises VerifyError for differences."""
         tools, section = self._tools, self._tools.file.verify
         files = MergeStage(tools).outputs()
-        read = [*files, *(tools.source_path(name) for name in tools.file.names)]
+        read = [*files, *(one.path for one in tools.snapshots())]
         with tools.progress(self.name, read) as tell:
             report = verify(
                 files, against=[tools.folder.json("plan")], rules=None, level=section.level, witness=section.witness,

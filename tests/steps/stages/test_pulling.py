@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clusters import running_cluster
 from realservers import RunningServer, need, running
 from rows import contents
 from steps.runs import outcomes, previewed, ran, rdb_of, write_run_file
 
 from rdbmerge.errors import SourceError, UsageError
-from rdbmerge.snapshot.manifest import manifest_path
+from rdbmerge.snapshot.manifest import manifest_path, read_manifest
 from rdbmerge.steps.run_report import RunReport
 
 pytestmark = pytest.mark.once
@@ -147,3 +148,31 @@ def test_a_preview_asks_and_does_nothing(tmp_path: Path, servers: tuple[RunningS
     servers[0].stop()
     assert "it does not answer" in sources(previewed(path))["one"][1]
     assert sorted((one.name, one.stat().st_mtime_ns) for one in (tmp_path / "work").rglob("*")) == before
+
+
+def test_a_cluster_is_one_source_of_several_snapshots_under_its_rules(tmp_path: Path) -> None:
+    with running_cluster(need("valkey-8.1")) as cluster:
+        cluster.fill(60)
+        address = f"redis-cluster://127.0.0.1:{cluster.primaries[1].port}"
+        text = f'[[source]]\nname = "shop"\naddress = "{address}"\nkey_prefix = "s:"\n'
+        path = write_run_file(tmp_path, text)
+        assert previewed(path).lines[0].source.startswith("shop-")
+        report = ran(path)
+        names = [line.source for line in report.lines if line.step == "pull"]
+        assert len(names) == 3
+        assert all(name.startswith("shop-") for name in names)
+        assert len(merged(tmp_path)) == 60
+        assert {key[:2] for _, key in merged(tmp_path)} == {b"s:"}
+        assert set(outcomes(ran(path)).values()) == {"kept"}
+    assert outcomes(ran(path, from_step="merge"))["merge"] == "done"
+
+
+def test_a_source_may_be_taken_key_by_key(tmp_path: Path, servers: tuple[RunningServer, RunningServer]) -> None:
+    path = run_file(tmp_path, servers)
+    path.write_text(path.read_text().replace('name = "other"', 'name = "other"\nvia = "scan"'))
+    assert outcomes(ran(path))["pull other"] == "done"
+    assert len(merged(tmp_path)) == 201
+    manifest = read_manifest(tmp_path / "work" / "snapshots" / "other.rdb")
+    assert manifest is not None
+    assert manifest.pulled is not None
+    assert manifest.pulled.via == "scan"

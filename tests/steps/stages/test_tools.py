@@ -10,7 +10,7 @@ import pytest
 from steps.runs import tools_of, two_files
 
 from rdbmerge.errors import DiskError, StoppedError
-from rdbmerge.steps.stages.tools import RunFolder
+from rdbmerge.steps.stages.tools import RunFolder, Snapshot
 
 pytestmark = pytest.mark.once
 
@@ -40,5 +40,4 @@ def test_progress_ends_the_work_once_it_is_to_stop(tmp_path: Path) -> None:
 
 def test_a_source_is_where_it_is_said_to_be(tmp_path: Path) -> None:
     with tools_of(two_files(tmp_path)) as tools:
-        assert tools.source_path("a") == tmp_path / "a.rdb"
-        assert tools.source_path("pulled") == tmp_path / "work" / "snapshots" / "pulled.rdb"
+        assert tools.snapshots() == [Snapshot("a", "a", tmp_path / "a.rdb"), Snapshot("b", "b", tmp_path / "b.rdb")]
