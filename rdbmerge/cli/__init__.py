@@ -20,6 +20,7 @@ from rdbmerge.cli.pull import pull
 from rdbmerge.cli.run import run
 from rdbmerge.cli.split import split
 from rdbmerge.cli.targets import targets
+from rdbmerge.cli.upload_s3 import upload_s3
 from rdbmerge.cli.verify import verify
 from rdbmerge.errors import RdbMergeError, StoppedError, UsageError
 
@@ -134,5 +135,5 @@ def main() -> None:
     """Many Redis and Valkey servers into one RDB file whose correctness is proved."""
 
 
-for _command in (pull, inspect, merge, split, verify, targets, run):
+for _command in (pull, inspect, merge, split, verify, upload_s3, targets, run):
     main.add_command(_command)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_S = 1.0
 _WAITING_LINE_EVERY_S = 30.0  # a snapshot of a large server takes minutes to be made
+_SENT_LINE_EVERY_S = 10.0
 _ENDS = ("pulled", "skipped", "failed")
 _DOING = {"connect": "connecting", "wait": "waiting for its snapshot", "transfer": "receiving", "check": "checking"}
 
@@ -98,6 +99,38 @@ def sum_progress(quiet: bool, phase: str, files: Sequence[Path]) -> Iterator[Cal
                 tell(Done(phase, done, max(total, done)))
 
         yield add
+
+
+@contextmanager
+def sent_progress(quiet: bool, phase: str, files: Sequence[Path]) -> Iterator[Callable[[int], None] | None]:
+    """The same for bytes that go over a network, which takes long: where there is no terminal, a line now and then."""
+    if quiet or sys.stderr.isatty():
+        with sum_progress(quiet, phase, files) as add:
+            yield add
+        return
+    yield SentLines(phase, sum(_size(path) for path in files), lambda line: click.echo(line, err=True))
+
+
+class SentLines:
+    """How far it is, every ten seconds; told from several threads, also of bytes that have to be sent again."""
+
+    def __init__(
+        self, phase: str, total_bytes: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._phase, self._total, self._say, self._clock = phase, total_bytes, say, clock
+        self._lock = threading.Lock()
+        self._done = 0
+        self._began_s = clock()
+        self._next_s = self._began_s + _SENT_LINE_EVERY_S
+
+    def __call__(self, more_bytes: int) -> None:
+        """So many more."""
+        with self._lock:
+            self._done += more_bytes
+            now_s = self._clock()
+            if now_s >= self._next_s:
+                self._next_s = now_s + _SENT_LINE_EVERY_S
+                self._say(f"{self._phase}: {rate_line(self._done, self._total, now_s - self._began_s)}")
 
 
 def _size(path: Path) -> int:
@@ -187,11 +220,7 @@ class PullLines:
 
     def _amount(self, status: PullStatus, now: float) -> str:
         began, at = self._began[status.source]
-        speed = (status.done_bytes - at) / (now - began) if now - began >= 1 else None
-        text = amount(status.done_bytes, status.total_bytes, speed)
-        if speed and status.total_bytes and status.total_bytes - status.done_bytes >= speed:
-            left_s = round((status.total_bytes - status.done_bytes) / speed)
-            text += f", {format_duration_ms(left_s * 1_000)} left"
+        text = rate_line(status.done_bytes, status.total_bytes, now - began, at)
         return f", {text}" if text else ""
 
 
@@ -203,6 +232,16 @@ def amount(done_bytes: int, total_bytes: int | None, bytes_per_s: float | None) 
     if total_bytes:
         text += f" of {format_bytes(total_bytes)}"
     return f"{text}, {format_bytes(bytes_per_s)}/s" if bytes_per_s else text
+
+
+def rate_line(done_bytes: int, total_bytes: int | None, since_s: float, at_bytes: int = 0) -> str:
+    """`amount`, at the speed since there were `at_bytes`, with the time that is left."""
+    speed = (done_bytes - at_bytes) / since_s if since_s >= 1 else None
+    text = amount(done_bytes, total_bytes, speed)
+    if speed and speed > 0 and total_bytes and total_bytes - done_bytes >= speed:
+        left_s = round((total_bytes - done_bytes) / speed)
+        text += f", {format_duration_ms(left_s * 1_000)} left"
+    return text
 
 
 def end_line(status: PullStatus) -> str:
