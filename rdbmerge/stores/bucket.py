@@ -171,9 +171,11 @@ class _Look:
         def ask() -> PreflightCheck:
             rules = self._ask("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {}).get("Rules") or [{}]
             default = rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm")
-            if default in (None, ENCRYPTION):
+            if default == ENCRYPTION:
                 return ok("encryption", f"{ENCRYPTION} (SSE-S3)")
-            return ok("encryption", f"the default is {default}; the object asks for {ENCRYPTION}, which can be read")
+            return ok(
+                "encryption", f"the default is {default or 'not told'}; the object asks for {ENCRYPTION} (SSE-S3)"
+            )
 
         absence = f"no default; the object asks for {ENCRYPTION} (SSE-S3)"
         return self._try("encryption", ask, "ServerSideEncryptionConfigurationNotFoundError", absence=absence)

@@ -55,8 +55,10 @@ class S3:
         self._access = access
         self._connections = connections
         self._known = False  # the endpoint has answered
-        self.chosen_region: str | None = None  # by the user, here or in the configuration
+        self._configured_region: str | None = None
         self._client = self._make_client(access.region)
+        # By the user, here or in the configuration; None: nobody cares.
+        self.chosen_region: str | None = access.region or self._configured_region
 
     @property
     def region(self) -> str:
@@ -151,7 +153,8 @@ class S3:
         access = self._access
         try:
             session = boto3.Session(profile_name=access.profile, region_name=region)
-            self.chosen_region = self.chosen_region or session.region_name
+            if region is None:
+                self._configured_region = session.region_name
             client = session.client("s3", endpoint_url=access.endpoint_url, config=self._config(unsigned_body=True))
             host = urlsplit(client.meta.endpoint_url).hostname or ""
             if not host.endswith(_AMAZON) or not client.meta.endpoint_url.startswith("https:"):
