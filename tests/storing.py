@@ -30,6 +30,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let parts be smaller than S3 lets them, and pauses shorter: tests are about their number."""
     monkeypatch.setattr(parts, "LEAST_PART_BYTES", PART)
     monkeypatch.setattr(s3, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(s3, "_READ_TIMEOUT_S", 5)
 
 
 def client(endpoint: str | None = None, **options: Any) -> S3:

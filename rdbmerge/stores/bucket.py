@@ -107,8 +107,7 @@ class _Look:
             self.is_missing = True
             return failed("bucket", str(error), error.remedy)
         self.region = str(answer.get("BucketRegion") or self._s3.region)
-        if self._s3.is_amazon:
-            self._s3.move_to(self.region)
+        self._s3.move_to(self.region)
         return ok("bucket", f"{self._place} is there, in {self.region}")
 
     def _head_bucket(self) -> Answer:

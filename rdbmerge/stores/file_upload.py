@@ -109,11 +109,14 @@ class Upload:
                 order.progress(part.size_bytes)
             return SentPart(part.number, str(held["ETag"]), sums, proved=True)
         body = file.body(part, self._halt, order.progress)
-        sent = multipart.send(part.number, body, sums)
-        file.check_unchanged()
-        if body.handed_out().crc64 != sums.crc64:
-            raise changed(file.path)
-        return sent
+        try:
+            return multipart.send(part.number, body, sums)
+        finally:
+            # Also where the store refused the part: bytes that changed are the reason then.
+            file.check_unchanged()
+            handed_out = body.handed_out()
+            if handed_out.size_bytes == part.size_bytes and handed_out.crc64 != sums.crc64:
+                raise changed(file.path)
 
     def _begun(self) -> tuple[Multipart, int]:
         order, file = self._order, self._file

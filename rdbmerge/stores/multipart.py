@@ -86,7 +86,6 @@ class Multipart:
         """Send a part; sends it again where the store says that it got other bytes. Raises StoreError."""
         checksum: Answer = {} if self.with_md5 else {self.algorithm.member: self.algorithm.text(sums.checksum)}
         for _ in range(_TRIES_OF_A_PART):
-            body.seek(0)
             try:
                 answer = self.s3.call(
                     "upload_part", self._part_name(number), PartNumber=number, Body=body, ContentLength=sums.size_bytes,

@@ -42,7 +42,7 @@ def part_size_bytes(size_bytes: int, wanted_bytes: int | None, *, usual_bytes: i
         raise UsageError(
             f"parts of {format_bytes(wanted_bytes)} cannot be", remedy="S3 takes parts from 5MB to 5GB: --part-size"
         )
-    if wanted_bytes < least_bytes:
+    if wanted_bytes * MOST_PARTS < size_bytes:
         raise UsageError(
             f"parts of {format_bytes(wanted_bytes)} would be more than 10,000",
             remedy=f"give at least {format_bytes(least_bytes)} with --part-size",

@@ -6,6 +6,8 @@ Tries again what may work later, with pauses that a stop ends. Knows nothing of 
 from __future__ import annotations
 
 import copy
+import io
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -32,6 +34,7 @@ _LOOK_EVERY_S = 0.1
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+_AMAZON_URL = "https://s3.amazonaws.com"
 _DEFAULT_REGION = "us-east-1"  # what S3 takes an unnamed region for
 _CREDENTIALS = (
     failures.NoCredentialsError, failures.PartialCredentialsError, failures.CredentialRetrievalError,
@@ -74,7 +77,7 @@ class S3:
     @property
     def is_amazon(self) -> bool:
         """Whether this is AWS itself, and not a store that speaks like it."""
-        return (urlsplit(self.endpoint).hostname or "").endswith(_AMAZON)
+        return _is_amazon(self.endpoint)
 
     def move_to(self, region: str) -> None:
         """Send what follows to another region."""
@@ -111,6 +114,8 @@ class S3:
         if self.stop.is_set():
             raise StoppedError("stopped")
         client = self._client
+        if isinstance(parameters.get("Body"), io.IOBase):
+            parameters["Body"].seek(0)  # an earlier try may have read some of it
         try:
             answer: Answer = _interruptible(lambda: getattr(client, operation)(**parameters), self.stop)
         except failures.ClientError as error:
@@ -120,6 +125,9 @@ class S3:
             if self.stop.is_set():
                 raise StoppedError("stopped") from error
             raise self._failure(place, error) from error
+        except RecursionError as error:
+            # botocore asks for the region of a bucket that is elsewhere, and again when it is not told.
+            raise Refusal(operation, place, "PermanentRedirect", 301, "", self.region, {}).as_error() from error
         self._known = True
         return answer
 
@@ -155,11 +163,12 @@ class S3:
             session = boto3.Session(profile_name=access.profile, region_name=region)
             if region is None:
                 self._configured_region = session.region_name
-            client = session.client("s3", endpoint_url=access.endpoint_url, config=self._config(unsigned_body=True))
-            host = urlsplit(client.meta.endpoint_url).hostname or ""
-            if not host.endswith(_AMAZON) or not client.meta.endpoint_url.startswith("https:"):
-                # Others seldom have a name for each bucket. Without TLS the signature has to cover the body.
-                config = self._config(unsigned_body=client.meta.endpoint_url.startswith("https:"), by_path=True)
+            named = access.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+            config = _config(named or _AMAZON_URL, self._connections)
+            client = session.client("s3", endpoint_url=access.endpoint_url, config=config)
+            if _is_amazon(client.meta.endpoint_url) != _is_amazon(named or _AMAZON_URL):
+                # The files in ~/.aws can name an endpoint, too.
+                config = _config(client.meta.endpoint_url, self._connections)
                 client = session.client("s3", endpoint_url=access.endpoint_url, config=config)
         except failures.ProfileNotFound as error:
             raise StoreError(f"{_flat(error)}", remedy="`aws configure list-profiles` shows what there is") from error
@@ -168,22 +177,29 @@ class S3:
             raise UsageError(f"S3 cannot be used so: {_flat(error)}", remedy=remedy) from error
         return client
 
-    def _config(self, *, unsigned_body: bool, by_path: bool = False) -> Config:
-        """Tries and checksums are ours: botocore's pauses cannot be ended, its checksums cost a second reading."""
-        return Config(
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=self._connections + 2,
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            read_timeout=_READ_TIMEOUT_S,
-            tcp_keepalive=True,
-            s3={
-                "addressing_style": "path" if by_path else "auto",
-                "payload_signing_enabled": not unsigned_body,
-            },
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            user_agent_extra=f"rdbmerge/{__version__}",
-        )
+
+def _is_amazon(endpoint: str) -> bool:
+    return (urlsplit(endpoint).hostname or "").endswith(_AMAZON)
+
+
+def _config(endpoint: str, connections: int) -> Config:
+    """For calls to an endpoint. Tries and checksums are ours: botocore's pauses cannot be ended, and its checksums
+    cost another reading. Others than Amazon seldom have a name for each bucket; without TLS the signature has to cover
+    the body."""
+    return Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=connections + 2,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        read_timeout=_READ_TIMEOUT_S,
+        tcp_keepalive=True,
+        s3={
+            "addressing_style": "auto" if _is_amazon(endpoint) else "path",
+            "payload_signing_enabled": not endpoint.startswith("https:"),
+        },
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        user_agent_extra=f"rdbmerge/{__version__}",
+    )
 
 
 def _flat(error: BaseException) -> str:

@@ -5,8 +5,10 @@ Also remembers every request, so that a test can count what was sent. Knows noth
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -169,7 +171,8 @@ class HostileS3:
 
     def _hang_up(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.close_connection = True
-        handler.connection.close()
+        with contextlib.suppress(OSError):
+            handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 def _error(code: str) -> bytes:
