@@ -18,7 +18,6 @@ import boto3
 import botocore.exceptions as failures
 from botocore.config import Config
 
-from rdbmerge import __version__
 from rdbmerge.errors import RdbMergeError, StoppedError, StoreError, UsageError
 from rdbmerge.stores.base import S3Access
 from rdbmerge.stores.refusals import Refusal
@@ -198,7 +197,7 @@ def _config(endpoint: str, connections: int) -> Config:
         },
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        user_agent_extra=f"rdbmerge/{__version__}",
+        user_agent_extra="rdbmerge",
     )
 
 

@@ -7,7 +7,16 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from rdbmerge.cli.progress import PullBars, PullLines, amount, bytes_progress, end_line, pull_progress, sum_progress
+from rdbmerge.cli.progress import (
+    PullBars,
+    PullLines,
+    SentLines,
+    amount,
+    bytes_progress,
+    end_line,
+    pull_progress,
+    sum_progress,
+)
 from rdbmerge.steps.pull_one import PullStatus
 
 MB = 1 << 20
@@ -94,3 +103,18 @@ def test_quiet_is_silent_and_a_pipe_gets_lines(capsys: pytest.CaptureFixture[str
         tell(PullStatus("a", "connect"))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "a: connecting\n")
+
+
+def test_bytes_that_are_sent_are_told_now_and_then() -> None:
+    now, said = [0.0], list[str]()
+    lines = SentLines("upload", 4 << 20, said.append, clock=lambda: now[0])
+    lines(1 << 20)
+    now[0] = 9.9
+    lines(1 << 20)
+    assert said == []
+    now[0] = 10.0
+    lines(-(1 << 20))
+    assert said == ["upload: 1.0 MB of 4.0 MB, 102.4 KB/s, 30s left"]
+    now[0] = 15.0
+    lines(3 << 20)
+    assert len(said) == 1

@@ -144,7 +144,7 @@ class HostileS3:
     def _forward(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self._upstream.hostname or "", self._upstream.port, timeout=60)
         try:
-            skipped = ("host", "expect", "connection", "transfer-encoding")
+            skipped = ("expect", "connection", "transfer-encoding")  # the host is signed
             headers = {name: value for name, value in handler.headers.items() if name.lower() not in skipped}
             connection.request(handler.command, handler.path, body, headers)
             response = connection.getresponse()
