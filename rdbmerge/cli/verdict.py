@@ -9,7 +9,7 @@ from rdbmerge.cli.output import heading_of, left_out_names, say, show_table, spe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rdbmerge.verify.report import Check, ShardsReport, VerifyReport
+    from rdbmerge.verify.report import Check, Difference, ShardsReport, VerifyReport
 
 
 def show_report(report: VerifyReport | ShardsReport) -> None:
@@ -25,7 +25,7 @@ def show_report(report: VerifyReport | ShardsReport) -> None:
         say()
     _show_balance(report)
     say()
-    _show_checks(report.checks, told)
+    show_checks(report.checks, told)
     say()
     passed = sum(one.verdict == "passed" for one in report.shards)
     say(f"{passed} of {len(report.shards)} shards passed; all together: {report.verdict.upper()}")
@@ -50,10 +50,10 @@ def _show_file(report: VerifyReport, told: set[str]) -> None:
         title="In the merged file",
     )
     say()
-    _show_checks(report.checks, told)
+    show_checks(report.checks, told)
     for warning in report.warnings:
         warn(warning)
-    _show_differences(report)
+    show_differences(report.differences, report.differences_total)
     say()
     failed = ", ".join(check.name for check in report.failed_checks)
     say(f"{report.merged.path}: {report.verdict.upper()}{f' ({failed})' if failed else ''}")
@@ -89,7 +89,7 @@ def _show_balance(report: ShardsReport) -> None:
     show_table(("Source", ">Db", *map(heading_of, names)), rows, title="All shards together", total=True)
 
 
-def _show_checks(checks: Sequence[Check], told: set[str]) -> None:
+def show_checks(checks: Sequence[Check], told: set[str]) -> None:
     """`told`: checks of which was said before what they prove; of several files it is said once."""
     words = {True: "ok", False: "FAILED", None: "not asked"}
     for check in checks:
@@ -104,11 +104,12 @@ def _show_checks(checks: Sequence[Check], told: set[str]) -> None:
             say(f"{'':<9} not {check.does_not_prove}")
 
 
-def _show_differences(report: VerifyReport) -> None:
-    if not report.differences:
+def show_differences(differences: Sequence[Difference], total: int) -> None:
+    """The first of them, and how many there are."""
+    if not differences:
         return
     say()
-    rows = [(one.kind, str(one.db), one.key, one.source or "-", one.expected, one.found) for one in report.differences]
-    more = report.differences_total - len(rows)
-    title = f"Differences: {report.differences_total:,}{f', the first {len(rows):,} of them' if more else ''}"
+    rows = [(one.kind, str(one.db), one.key, one.source or "-", one.expected, one.found) for one in differences]
+    more = total - len(rows)
+    title = f"Differences: {total:,}{f', the first {len(rows):,} of them' if more else ''}"
     show_table(("Kind", ">Db", "Key", "Source", "Expected", "Found"), rows, title=title)

@@ -13,7 +13,7 @@ from rdbmerge.errors import ChecksumError, FormatError, TruncatedError, Unsuppor
 from rdbmerge.format import codes
 from rdbmerge.format.core import Cursor
 from rdbmerge.format.dialects import NEWEST_REDIS, VALKEY_VERSIONS, Dialect
-from rdbmerge.format.strings import read_length, string_bytes
+from rdbmerge.format.strings import read_length, read_string, string_bytes
 
 STAMP = 6  # every server takes it with every type it knows, except for the two below
 VALKEY_STAMP = 80  # with Valkey's own types: nobody may take its 22 for that of Redis
@@ -117,3 +117,17 @@ def dump_libraries(codes_of_libraries: Iterable[bytes]) -> bytes:
     """Function libraries in the form that FUNCTION RESTORE takes (Redis 7.0 and later)."""
     body = b"".join(bytes((codes.OP_FUNCTION2,)) + string_bytes(code) for code in codes_of_libraries)
     return body + footer((body,), STAMP)
+
+
+def undump_libraries(data: bytes) -> list[bytes]:
+    """The codes of the function libraries in what FUNCTION DUMP gave. Raises FormatError and its kinds."""
+    if len(data) == FOOTER_BYTES:
+        return []
+    undump(data)  # its checksum
+    view, pos, end, found = memoryview(data), 0, len(data) - FOOTER_BYTES, []
+    while pos < end:
+        if view[pos] != codes.OP_FUNCTION2:
+            raise FormatError(f"a dump of function libraries with {view[pos]} in it", offset=pos, remedy=_AGAIN)
+        code, pos = read_string(view, pos + 1, end)
+        found.append(code)
+    return found

@@ -81,6 +81,16 @@ class Inbox:
         self.start, self.end = 0, len(held)
         self._room, self.view = room, memoryview(room)
 
+    def put(self, data: bytes) -> None:
+        """Take bytes that are at hand."""
+        done = 0
+        while done < len(data):
+            room = self.free()
+            size = min(len(room), len(data) - done)
+            room[:size] = data[done : done + size]
+            self.received(size)
+            done += size
+
     def received(self, count: int) -> None:
         """So many bytes were put into `free()`."""
         self.end += count

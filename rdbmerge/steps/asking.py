@@ -7,7 +7,7 @@ of what the entries are for.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -95,7 +95,7 @@ class Asker:
         """Ask that what is read here does not count as used (Redis 7.2 and later); it does where the server refuses."""
         self.ask("CLIENT", "NO-TOUCH", "ON")
 
-    def dbs(self, announced: dict[int, object] | None) -> list[int]:
+    def dbs(self, announced: Mapping[int, object] | None) -> list[int]:
         """The dbs to look into: those INFO keyspace told of, else all that can be selected."""
         if announced is not None:
             return sorted(announced)
@@ -125,6 +125,24 @@ class Asker:
         dumps = Dumps(keys, absolute=absolute)
         self.send_dumps(dumps)
         self.receive_dumps(dumps)
+        return dumps
+
+    def ask_aside(self, key: Keys, *, absolute: bool) -> Dumps | None:
+        """The answers about one key that is on its way to this server of a cluster; None if it does not have it yet."""
+        replies = []
+        for word in ("DUMP", "PEXPIRETIME" if absolute else "PTTL"):
+            self.need("ASKING")
+            try:
+                replies.append(self._link.ask(word, key.key(0)))
+            except RefusedReplyError:
+                return None
+        now_ms = self.time_ms()
+        seconds, micros = b"%d" % (now_ms // 1_000), b"%d" % (now_ms % 1_000 * 1_000)
+        time = b"*2\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(seconds), seconds, len(micros), micros)
+        dump = b"$-1\r\n" if replies[0] is None else b"$%d\r\n%s\r\n" % (len(replies[0]), replies[0])
+        inbox, dumps = Inbox(), Dumps(key, absolute=absolute)
+        inbox.put(time + dump + b":%d\r\n" % replies[1] + time)
+        dumps.take(inbox)
         return dumps
 
     def receive(self, said: str, take: Callable[[Inbox], T | None]) -> T:

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from rdbmerge.errors import SourceError, TransferCutError
-from rdbmerge.format import codes
+from rdbmerge.format import codes, write
 from rdbmerge.format.columns import Columns
-from rdbmerge.format.dump import FOOTER_BYTES, undump
+from rdbmerge.format.dump import undump_libraries
 from rdbmerge.format.replies import Dumps, Page
 from rdbmerge.reach.connection import open_socket
 from rdbmerge.reach.info import ServerFacts, read_facts
@@ -109,7 +109,7 @@ class _Attempt:
             asker.leave_idle_times_alone()
             self.absolute = asker.knows_expiretime()
             self.libraries = self._libraries(asker)
-            for db in asker.dbs(None if before.keyspace is None else dict(before.keyspace)):
+            for db in asker.dbs(before.keyspace):
                 asker.select(db)
                 self._db(asker, db)
         finally:
@@ -164,16 +164,13 @@ class _Attempt:
                 self.notes.append(f"dbs {', '.join(map(str, new))} were empty at the beginning, and not looked into")
 
     def _libraries(self, asker: Asker) -> bytes:
-        """The records of function libraries: a dump of them without its stamp and checksum (rdb-format.md 10)."""
+        """The records of function libraries."""
         dump = asker.ask("FUNCTION", "DUMP")
         if not isinstance(dump, bytes):
             if self.absolute:  # a server that has functions
                 self.notes.append("function libraries were not taken: the source does not allow FUNCTION DUMP")
             return b""
-        if len(dump) <= FOOTER_BYTES:
-            return b""
-        undump(dump)  # its checksum
-        return dump[:-FOOTER_BYTES]
+        return b"".join(write.function(code) for code in undump_libraries(dump))
 
     def _db(self, asker: Asker, db: int) -> None:
         """All of the selected db: the next page is asked for before the keys of this one: the source never waits."""

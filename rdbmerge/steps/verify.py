@@ -60,7 +60,7 @@ def verify(
     """
     level, witness = Level(level), Witness(witness)
     files = [merged] if isinstance(merged, Path) else list(merged)
-    plans, paths, rules = _against(against, rules)
+    plans, paths, rules = read_against(against, rules)
     if plans is not None:
         if shards is not None:
             raise _rules_twice()
@@ -76,7 +76,7 @@ def verify(
             destination = destination_of(
                 rules, ((segment.dialect, index.facts) for segment, index in zip(sources, indexes, strict=True))
             )
-            origins = _origins(sources, indexes, plans, rules, destination)
+            origins = make_origins(sources, indexes, plans, rules, destination)
         inquiry = Inquiry(segments, shards, origins, destination, rules, plans, level, jobs, progress, clock)
         reports = []
         for answer in inquiry.run():
@@ -87,7 +87,8 @@ def verify(
     return reports[0] if shards is None else summarize_shards(reports)
 
 
-def _against(against: Sequence[Path], rules: Rules | None) -> tuple[list[Plan] | None, list[Path], Rules]:
+def read_against(against: Sequence[Path], rules: Rules | None) -> tuple[list[Plan] | None, list[Path], Rules]:
+    """The plans, if it is those, the files of the sources, and the rules. Raises UsageError."""
     if all(path.suffix == PLAN_SUFFIX for path in against):
         if rules is not None:
             raise _rules_twice()
@@ -152,13 +153,14 @@ def _refuse_itself(files: Sequence[Path], sources: Sequence[Path]) -> None:
             raise UsageError(f"{merged} is one of its own sources", remedy="name the files that were merged")
 
 
-def _origins(
+def make_origins(
     sources: Sequence[Segment],
     indexes: Sequence[Index],
     plans: Sequence[Plan] | None,
     rules: Rules,
     destination: Destination,
 ) -> list[Origin]:
+    """The sources under the rules. Raises UsageError for one that is not the file the plan was made for."""
     plan = plans[0] if plans else None
     for number, (segment, index) in enumerate(zip(sources, indexes, strict=True)):
         if plan is not None:

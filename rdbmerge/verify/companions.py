@@ -23,29 +23,41 @@ def companion_checks(
     found: Found, view: memoryview, origins: Sequence[Origin], rules: Rules, profile: TargetProfile | None
 ) -> list[Check]:
     """Libraries and module data of the merged file against those of the sources; none where the target knows none."""
-    policy = rules.on_conflict
-    held_libraries = _held(_libraries(origins), profile is None or profile.functions)
-    held_data = _held(_module_data(origins), profile is None or profile.module_data)
-    libraries, quarrels = _settle(held_libraries, policy)
-    if rules.on_unsupported is Unsupported.FAIL and profile is not None:
-        quarrels += [f"{profile.name} has no functions"] * (len(held_libraries) < len(_libraries(origins)))
     there = {library.name: library.code for library in found.libraries}
+    policy = rules.on_conflict
+    held_data = _held(_module_data(origins), profile is None or profile.module_data)
     module_data, module_quarrels = _settle(held_data, policy)
     if rules.on_unsupported is Unsupported.FAIL and profile is not None:
         module_quarrels += [f"{profile.name} loads no modules"] * (len(held_data) < len(_module_data(origins)))
     data_there = {(data.module, data.before_keys): bytes(view[data.start : data.end]) for data in found.module_data}
     return [
-        _compare(
-            "function libraries", quarrels, libraries, there,
-            "the merged file holds each function library of the sources once, with the code of the one that wins",
-            "that a server accepts the code",
-        ),
+        library_check(there, origins, rules, profile, holder="the merged file", doubt="that a server accepts the code"),
         _compare(
             "module data", module_quarrels, module_data, data_there,
             "data that modules keep beside the keys was copied byte by byte, once a module",
             "that a server has the module, or that the module understands keys of several sources with it",
         ),
     ]  # fmt: skip
+
+
+def library_check(
+    there: Mapping[bytes, bytes],
+    origins: Sequence[Origin],
+    rules: Rules,
+    profile: TargetProfile | None,
+    *,
+    holder: str,
+    doubt: str,
+) -> Check:
+    """Function libraries (name -> code) of a holder against those of the sources."""
+    held_libraries = _held(_libraries(origins), profile is None or profile.functions)
+    libraries, quarrels = _settle(held_libraries, rules.on_conflict)
+    if rules.on_unsupported is Unsupported.FAIL and profile is not None:
+        quarrels += [f"{profile.name} has no functions"] * (len(held_libraries) < len(_libraries(origins)))
+    return _compare(
+        "function libraries", quarrels, libraries, there,
+        f"{holder} holds each function library of the sources once, with the code of the one that wins", doubt,
+    )  # fmt: skip
 
 
 def _held(holders: dict[K, list[bytes]], can_be: bool) -> dict[K, list[bytes]]:
@@ -63,9 +75,13 @@ def _libraries(origins: Sequence[Origin]) -> dict[bytes, list[bytes]]:
 
 def _function_at(origin: Origin, offset: int) -> Function:
     code, _ = read_string(origin.segment.view, offset + 1)
+    return Function(library_name(code), code, offset)
+
+
+def library_name(code: bytes) -> bytes:
+    """The name that a library's first line gives it."""
     head = code.split(b"\n", 1)[0].split()
-    name = next((word[5:] for word in head if word.startswith(b"name=")), b"")
-    return Function(name, code, offset)
+    return next((word[5:] for word in head if word.startswith(b"name=")), b"")
 
 
 def _module_data(origins: Sequence[Origin]) -> dict[tuple[str, bool], list[bytes]]:

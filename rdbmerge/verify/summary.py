@@ -45,7 +45,7 @@ def summarize(
             slots=None if answer.slots is None else list(answer.slots),
         ),
         plan=plan_path,
-        sources=[_source_file(origin) for origin in inquiry.origins],
+        sources=[source_file(origin) for origin in inquiry.origins],
         ledger=[_account(line, inquiry, answer) for line in answer.lines],
         dbs=answer.targets,
         checks=list(checks),
@@ -92,7 +92,8 @@ def _balance_check(balance: Sequence[BalanceLine]) -> Check:
     )
 
 
-def _source_file(origin: Origin) -> SourceFile:
+def source_file(origin: Origin) -> SourceFile:
+    """The facts about a source."""
     facts = origin.index.facts
     return SourceFile(
         name=origin.name,

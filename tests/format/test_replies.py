@@ -39,13 +39,7 @@ def dump(number: int, value: bytes, stamp: int = 10, *, before: bytes = b"") -> 
 def fed(*pieces: bytes) -> Inbox:
     inbox = Inbox()
     for piece in pieces:
-        done = 0
-        while done < len(piece):
-            room = inbox.free()
-            size = min(len(room), len(piece) - done)
-            room[:size] = piece[done : done + size]
-            inbox.received(size)
-            done += size
+        inbox.put(piece)
     return inbox
 
 

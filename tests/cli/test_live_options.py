@@ -1,0 +1,98 @@
+"""`verify --live`: its options, what it refuses, and what it exits with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli.running import run
+from realservers import RunningServer, need, running
+
+from rdbmerge.verify.live_report import LiveReport
+
+pytestmark = pytest.mark.once
+
+PASSWORD = "Secret-Token-1234567"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
+    monkeypatch.chdir(tmp_path)
+    with running(need("redis-7.0"), config={"requirepass": PASSWORD}) as one, one.client() as client:
+        client.mset({f"k{number}": "v" for number in range(50)})
+        client.set("t", "v", ex=3_600)
+        shutil.copyfile(one.save(), "a.rdb")
+        yield one
+
+
+def live(server: RunningServer, *arguments: str, password: str = PASSWORD) -> tuple[int, str, str]:
+    address = f"redis://127.0.0.1:{server.port}"
+    result = run("verify", *arguments, "--live", address, env={"RDBMERGE_PASSWORD": password})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_server_that_holds_the_file_passes(server: RunningServer) -> None:
+    for side in (("a.rdb",), ("--against", "a.rdb")):
+        code, out, err = live(server, *side, "--report", "r.json", "--force")
+        assert code == 0
+        assert out.splitlines()[-1] == f"127.0.0.1:{server.port}: PASSED"
+        assert "Compared 51 keys in " in err
+        assert LiveReport.model_validate_json(Path("r.json").read_text()).verdict == "passed"
+        assert Path("r.json").stat().st_mode & 0o777 == 0o600
+        assert PASSWORD not in out + err + Path("r.json").read_text()
+
+
+def test_differences_exit_with_22_and_options_are_heard(server: RunningServer) -> None:
+    with server.client() as client:
+        client.delete("k1")
+        client.expire("t", 7_200)
+    code, out, _ = live(server, "a.rdb")
+    assert code == 22
+    assert out.splitlines()[-1].endswith("FAILED (entries)")
+    assert "Differences: 2" in out
+    code, out, _ = live(server, "a.rdb", "--ttl-tolerance", "2h", "--connections", "1", "--max-qps", "100000")
+    assert code == 22
+    assert "Differences: 1" in out
+    code, out, _ = live(server, "a.rdb", "--sample", "5", "--report", "r.json")
+    assert json.loads(Path("r.json").read_text())["sample"] == 5
+    code, _, _ = live(server, "a.rdb", "--exclude-key", "k1", "--exclude-key", "t")
+    assert code == 22  # t is there and should not be
+    code, _, _ = live(server, "a.rdb", "--ttl-offset", "1h", "--exclude-key", "k1", "--retry-for", "0")
+    assert code == 0
+
+
+def test_a_wrong_password_is_a_failure_of_the_target(server: RunningServer) -> None:
+    code, _, err = live(server, "a.rdb", password="wrong-secret-word")
+    assert code == 50
+    assert "does not accept the password" in err
+    assert "wrong-secret-word" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("a.rdb", "--against", "a.rdb", "--live", "h"), "both are given"),
+        (("--live", "h"), "no files are given"),
+        (("a.rdb",), "missing option '--against'"),
+        (("--against", "a.rdb"), "missing argument 'MERGED...'"),
+        (("a.rdb", "--live", "h", "--level", "full"), "--live takes no --shards"),
+        (("a.rdb", "--live", "h", "--shards", "3"), "--live takes no --shards"),
+        (("a.rdb", "--live", "h", "--witness", "server"), "--live takes no --shards"),
+        (("a.rdb", "--live", "http://h"), "is not a target address"),
+        (("a.rdb", "--live", "h", "--sample", "some"), "--sample: 'some' is not a number of keys"),
+        (("a.rdb", "--live", "h", "--sample", "0"), "--sample: '0' is not a number of keys"),
+        (("a.rdb", "--live", "h", "--ttl-tolerance", "-1s"), "cannot be negative"),
+        (("a.rdb", "--live", "h", "--timeout", "0"), "must be more than 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rdb").write_bytes(b"REDIS0009\xff" + bytes(8))
+    result = run("verify", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
