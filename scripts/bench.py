@@ -1,5 +1,5 @@
 """Figures with their yardstick beside them: scan against redis-check-rdb, decode against other parsers, merge and
-verify against cat and sync, re-encoding against copying.
+verify against cat and sync, re-encoding against copying, and the series of `ALONE`, which --only picks.
 
 Every round does the measured thing and its yardstick one after the other, because machines differ from minute to
 minute; the table gives the median of each and the median of the ratios. Files are in the page cache; before anything
@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+import bench_pull  # noqa: E402
+from bench_series import Row, seeded, timed  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
@@ -74,6 +75,7 @@ began = time.perf_counter()
 keys = sum(1 for item in rdb.RdbDecoder(sys.argv[1]))
 print(time.perf_counter() - began, keys)
 """
+ALONE = {"pull": bench_pull.rows}  # series that --only can ask for
 _DECODED_KEYS = 300_000  # rdbtools takes its time
 _LISTPACK_PARTS = 3
 _COLLECTIONS = ("list", "set", "zset", "hash")
@@ -104,33 +106,6 @@ class Merging:
     peak_kb: int
 
 
-def timed(command: Sequence[str | Path], **environment: str) -> tuple[float, int]:
-    """Wall seconds of a command, and the highest anonymous memory (RssAnon, KB) it was seen with."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **environment}
-    )
-    peak, done = [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.005):
-            try:
-                lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-            except OSError:
-                return
-            peak[0] = max([peak[0], *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    _, said = process.communicate()
-    seconds = time.perf_counter() - began
-    done.set()
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(f"{command} ended with {process.returncode}: {said.decode()[-2000:]}")
-    return seconds, peak[0]
-
-
 def shell(line: str) -> float:
     began = time.perf_counter()
     subprocess.run(["bash", "-c", line], check=True, stdout=subprocess.DEVNULL)
@@ -148,20 +123,6 @@ def check_tool(folder: Path) -> Path | None:
     tool = folder / "redis-check-rdb"
     tool.symlink_to(server)
     return tool
-
-
-def seeded(folder: Path, name: str, keys: int) -> Path:
-    """A file that a real server wrote, of `keys` keys of all types; kept for the next run."""
-    from realservers import find, running
-    from seed_servers import seed
-
-    path = folder / f"bench-{name}-{keys}.rdb"
-    if not path.exists():
-        print(f"filling {name} with {keys:,} keys of all types (once)", flush=True)
-        with running(find(name)) as server:
-            seed(server.client, keys=keys, prefix="1:")
-            shutil.copyfile(server.save(), path)
-    return path
 
 
 def make_files(folder: Path, keys: int, count: int) -> list[Path]:
@@ -336,8 +297,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rdb", type=Path, nargs="+", help="use these files instead of making some")
     parser.add_argument("--data", type=Path, default=ROOT / "bench-data", help="folder for the files that are made")
+    parser.add_argument("--only", choices=ALONE, action="append", help="this series alone (may be given several times)")
     chosen = parser.parse_args()
     chosen.data.mkdir(exist_ok=True)
+    if chosen.only:
+        show([row for name in chosen.only for row in ALONE[name](chosen.data, chosen.keys, chosen.rounds)])
+        return
     files = chosen.rdb or make_files(chosen.data, chosen.keys, chosen.files)
     shell("cat " + " ".join(f"'{path}'" for path in files))  # into the page cache
     with tempfile.TemporaryDirectory(dir=files[0].parent) as name:
@@ -348,6 +313,25 @@ def main() -> None:
         recoding = bench_recode(chosen.data, chosen.keys, chosen.rounds)
         mergings = [bench_merge(files, chosen.rounds, folder, indexed=indexed) for indexed in (False, True)]
     report(files, keys, scanned, interpreted_s, mergings, decodings, recoding)
+    show([row for rows in ALONE.values() for row in rows(chosen.data, chosen.keys, chosen.rounds)])
+
+
+def machine() -> str:
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    table = Table("what", "took", "rate", "yardstick", "took", "ratio", "mark")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show(rows: Sequence[Row]) -> None:
+    """A table of series that ran alone."""
+    console = Console(width=150)
+    console.print(f"\n{machine()}")
+    console.print(table_of(rows))
 
 
 def report(
@@ -363,11 +347,8 @@ def report(
     all_keys = keys * len(files)
     median = statistics.median
     console = Console(width=150)
-    console.print(
-        f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()};"
-        f" {len(files)} files, {size:,} bytes, {all_keys:,} keys"
-    )
-    table = Table("what", "took", "rate", "yardstick", "took", "ratio", "mark")
+    console.print(f"\n{machine()}; {len(files)} files, {size:,} bytes, {all_keys:,} keys")
+    table = table_of([])
     table.add_row(
         scanned.name, f"{median(scanned.seconds):.3f} s", f"{keys / median(scanned.seconds) / 1e6:.1f} M keys/s",
         scanned.yardstick, f"{median(scanned.yardstick_seconds):.2f} s", f"1/{1 / scanned.ratio():.1f}", scanned.mark,
