@@ -10,7 +10,9 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from rdbmerge.snapshot.segment import RDB_SUFFIX
 
 LOCK_NAME = ".rdbmerge.lock"
 PARTIAL_SUFFIX = ".partial"
+_SYNC_EVERY_S = 0.5
+_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has the latter alone
 
 
 class WorkDir:
@@ -109,6 +113,28 @@ class WorkDir:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def syncing(fd: int) -> Iterator[None]:
+    """Bring what is written to `fd` inside to the disk meanwhile, so that little is left to wait for at the end.
+
+    All of it is on the disk after the block. OSError of the disk is raised at its end; if the block fails itself, not.
+    """
+    done = threading.Event()
+
+    def sync() -> None:
+        while not done.wait(_SYNC_EVERY_S):
+            _sync_data(fd)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="sync") as pool:
+        meanwhile = pool.submit(sync)
+        try:
+            yield
+        finally:
+            done.set()
+        meanwhile.result()  # the disk tells of a failed write once only, and may have told it there
+        os.fsync(fd)
 
 
 @contextmanager

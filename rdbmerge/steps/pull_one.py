@@ -6,7 +6,6 @@ Knows nothing of the other sources; `pull` runs several of these at once.
 from __future__ import annotations
 
 import io
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from rdbmerge.snapshot.index import IndexFacts
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.manifest import AfterPull, FoundNode, Manifest, Pulled, read_manifest
 from rdbmerge.snapshot.segment import Segment
-from rdbmerge.snapshot.workdir import WorkDir
+from rdbmerge.snapshot.workdir import WorkDir, syncing
 from rdbmerge.steps.pull_scan import scan_snapshot
 from rdbmerge.steps.resume import Held, compare_counts, judge_held, snapshot_moment
 
@@ -115,11 +114,12 @@ def pull_one(source: Source, tools: PullTools, *, received: Callable[[], None]) 
     """
     with tools.folder.partial_file(source.name) as fd:
         started_at_ms = tools.now_ms()
-        pulled = _spool(source, tools, fd)
-        received()
-        with Segment(tools.folder.partial_path(source.name), name=f"{source.name}.rdb") as segment:
-            facts = _check(segment, source, tools)
-            manifest = _manifest(segment, facts, pulled, source, started_at_ms)
+        with syncing(fd):
+            pulled = _spool(source, tools, fd)
+            received()
+            with Segment(tools.folder.partial_path(source.name), name=f"{source.name}.rdb") as segment:
+                facts = _check(segment, source, tools)
+                manifest = _manifest(segment, facts, pulled, source, started_at_ms)
         tools.folder.publish(source.name, manifest)
     return manifest
 
@@ -132,13 +132,9 @@ def _spool(source: Source, tools: PullTools, fd: int) -> PulledSnapshot:
     limits = replace(tools.limits, max_bytes=tools.folder.free_bytes())
     if tools.via == "scan":
         path = tools.folder.partial_path(source.name)
-        pulled = scan_snapshot(source, fd, path, limits=limits, now_ms=tools.now_ms, progress=tell, stop=tools.stop)
-        os.fsync(fd)
-        return pulled
+        return scan_snapshot(source, fd, path, limits=limits, now_ms=tools.now_ms, progress=tell, stop=tools.stop)
     with io.FileIO(fd, "w", closefd=False) as raw, io.BufferedWriter(raw, 1 << 20) as sink:
-        pulled = pull_snapshot(source, sink, limits=limits, now_ms=tools.now_ms, progress=tell, stop=tools.stop)
-    os.fsync(fd)
-    return pulled
+        return pull_snapshot(source, sink, limits=limits, now_ms=tools.now_ms, progress=tell, stop=tools.stop)
 
 
 def _check(segment: Segment, source: Source, tools: PullTools) -> IndexFacts:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from rdbmerge.errors import DiskError, UsageError
+from rdbmerge.snapshot import workdir
 from rdbmerge.snapshot.index import cached_index, index_path
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.manifest import Manifest, manifest_path, read_manifest
 from rdbmerge.snapshot.segment import Segment
-from rdbmerge.snapshot.workdir import WorkDir, disk_error
+from rdbmerge.snapshot.workdir import WorkDir, disk_error, syncing
 
 
 class Crash(Exception):  # noqa: N818 - what happens to the process
@@ -166,3 +170,32 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="is not a folder"), WorkDir(tmp_path / "file").filling():
         pass
     assert not manifest_path(tmp_path / "file").exists()
+
+
+def test_what_is_written_is_synced_meanwhile_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real_fsync = os.fsync
+    monkeypatch.setattr(workdir, "_SYNC_EVERY_S", 0.01)
+    monkeypatch.setattr(workdir, "_sync_data", lambda fd: synced.append("data"))
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append("all"), real_fsync(fd)))
+    with (tmp_path / "f").open("wb") as file, syncing(file.fileno()):
+        while not synced:
+            time.sleep(0.01)
+    assert synced[0] == "data"
+    assert (synced[-1], synced.count("all")) == ("all", 1)
+
+
+def test_a_disk_that_fails_meanwhile_is_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = threading.Event()
+
+    def fail(_fd: int) -> None:
+        failing.set()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(workdir, "_SYNC_EVERY_S", 0.01)
+    monkeypatch.setattr(workdir, "_sync_data", fail)
+    with (tmp_path / "f").open("wb") as file:
+        with pytest.raises(OSError, match="Input/output error"), syncing(file.fileno()):
+            assert failing.wait(10)
+        with pytest.raises(KeyError), syncing(file.fileno()):
+            raise KeyError("the work itself failed")
