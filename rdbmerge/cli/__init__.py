@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from rdbmerge import __version__
+from rdbmerge.cli.check import check
 from rdbmerge.cli.inspect import inspect
 from rdbmerge.cli.merge import merge
 from rdbmerge.cli.pull import pull
@@ -135,5 +136,5 @@ def main() -> None:
     """Many Redis and Valkey servers into one RDB file whose correctness is proved."""
 
 
-for _command in (pull, inspect, merge, split, verify, upload_s3, targets, run):
+for _command in (check, pull, inspect, merge, split, verify, upload_s3, targets, run):
     main.add_command(_command)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import inspect
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, Connection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from rdbmerge.errors import RdbMergeError
@@ -60,6 +61,27 @@ def ask(
         SourceError or TargetError, as the server is one: not reached, or refused, with its words.
         StoppedError: `stop` was set.
     """
+    return _asked(server, questions, timeout_s, stop, refusals=False)
+
+
+def ask_each(
+    server: Server, *questions: tuple[str, ...], timeout_s: float, stop: threading.Event | None = None
+) -> list[Any]:
+    """Like `ask`, but a command that is refused has a `Refused` for its reply, and the others go on."""
+    return _asked(server, questions, timeout_s, stop, refusals=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What a server said instead of a reply."""
+
+    said: str
+
+
+def _asked(
+    server: Server, questions: Sequence[tuple[str, ...]], timeout_s: float, stop: threading.Event | None, *,
+    refusals: bool,
+) -> list[Any]:  # fmt: skip
     check_stop(stop, server)
     what = questions[0]
     try:
@@ -70,7 +92,12 @@ def ask(
             replies = []
             for what in questions:
                 connection.send_command(*what)
-                replies.append(connection.read_response())
+                try:
+                    replies.append(connection.read_response())
+                except ResponseError as error:
+                    if not refusals:
+                        raise
+                    replies.append(Refused(show_bytes(str(error).encode("utf-8", "replace"), server=server)))
             return replies
         finally:
             connection.disconnect()

@@ -7,7 +7,7 @@ Redis 2.4 and with ACL users that may run next to nothing: what cannot be had is
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,13 +52,19 @@ class ServerFacts:
         return None if self.keyspace is None else sum(db.keys for db in self.keyspace.values())
 
 
-def parse_info(text: str) -> ServerFacts:
-    """The facts in a reply to INFO of any version, with or without its sections; never raises."""
+def info_fields(text: str) -> dict[str, str]:
+    """The fields of a reply to INFO of any version, with or without its sections; never raises."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
         if colon and not line.startswith("#"):
             fields.setdefault(name.strip(), value.strip())
+    return fields
+
+
+def parse_info(text: str) -> ServerFacts:
+    """The facts in a reply to INFO of any version; never raises."""
+    fields = info_fields(text)
     valkey = fields.get("valkey_version")
     version = valkey or fields.get("redis_version")
     link = fields.get("master_link_status")
@@ -67,19 +73,20 @@ def parse_info(text: str) -> ServerFacts:
         version=version,
         role=fields.get("role"),
         master_link_up=None if link is None else link == "up",
-        master_repl_offset=_number(fields, "master_repl_offset"),
+        master_repl_offset=number_in(fields, "master_repl_offset"),
         replid=fields.get("master_replid") or fields.get("run_id"),
-        connected_replicas=_number(fields, "connected_slaves"),
+        connected_replicas=number_in(fields, "connected_slaves"),
         backlog_active=_flag(fields, "repl_backlog_active"),
         loading=_flag(fields, "loading"),
-        changes_since_save=_number(fields, "rdb_changes_since_last_save", "changes_since_last_save"),
-        last_save_at_s=_number(fields, "rdb_last_save_time", "last_save_time"),
-        used_memory_bytes=_number(fields, "used_memory"),
+        changes_since_save=number_in(fields, "rdb_changes_since_last_save", "changes_since_last_save"),
+        last_save_at_s=number_in(fields, "rdb_last_save_time", "last_save_time"),
+        used_memory_bytes=number_in(fields, "used_memory"),
         keyspace=_parse_keyspace(fields) if version else None,
     )
 
 
-def _number(fields: dict[str, str], *names: str) -> int | None:
+def number_in(fields: Mapping[str, str], *names: str) -> int | None:
+    """The number in the first of these fields that holds one."""
     for name in names:
         value = fields.get(name, "")
         # 19 digits: no server counts farther than 2^63, and int() of a hostile megabyte is slow.
@@ -89,7 +96,7 @@ def _number(fields: dict[str, str], *names: str) -> int | None:
 
 
 def _flag(fields: dict[str, str], name: str) -> bool | None:
-    number = _number(fields, name)
+    number = number_in(fields, name)
     return None if number is None else bool(number)
 
 
@@ -100,9 +107,9 @@ def _parse_keyspace(fields: dict[str, str]) -> dict[int, DbKeys]:
         if name == number or not (number.isascii() and number.isdecimal() and len(number) <= 9):
             continue
         counts = dict(part.partition("=")[::2] for part in value.split(","))
-        keys = _number(counts, "keys")
+        keys = number_in(counts, "keys")
         if keys is not None:
-            keyspace[int(number)] = DbKeys(keys, _number(counts, "expires") or 0)
+            keyspace[int(number)] = DbKeys(keys, number_in(counts, "expires") or 0)
     return dict(sorted(keyspace.items()))
 
 
@@ -144,10 +151,21 @@ def _read_skew(connection: Any, now_ms: Callable[[], int]) -> int | None:
         connection.send_command("TIME")
         reply = connection.read_response()
         after_ms = now_ms()
-        seconds, microseconds = (int(part) for part in reply)
-    except (RedisError, OSError, ValueError, TypeError):
+    except (RedisError, OSError):
         return None
-    return (before_ms + after_ms) // 2 - (seconds * 1_000 + microseconds // 1_000)
+    server_ms = time_ms(reply)
+    return None if server_ms is None else (before_ms + after_ms) // 2 - server_ms
+
+
+def time_ms(reply: object) -> int | None:
+    """Unix milliseconds of a reply to TIME; None for another."""
+    if not isinstance(reply, list) or len(reply) != 2:
+        return None
+    try:
+        seconds, microseconds = (int(part) for part in reply)
+    except (ValueError, TypeError):
+        return None
+    return seconds * 1_000 + microseconds // 1_000
 
 
 def _problem(error: Exception, server: Server) -> str:

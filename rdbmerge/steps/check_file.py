@@ -1,0 +1,20 @@
+"""What a run file gives to look at before its run: sources, folders, bucket, target."""
+
+from __future__ import annotations
+
+from rdbmerge.plan.profile import find_profile
+from rdbmerge.steps.check import Asked, Look
+from rdbmerge.steps.config import RunFile
+from rdbmerge.steps.run import folder_of
+
+
+def look_of_file(file: RunFile) -> Look:
+    """All that the run would use."""
+    folder = folder_of(file)
+    return Look(
+        sources=[Asked(one.source_name, one.server(), one.file, one.via or "replication") for one in file.source],
+        rules=file.rules(),
+        snapshots=folder.snapshots.path,
+        output=folder.merged,
+        profile=None if file.merge.target is None else find_profile(file.merge.target),
+    )
