@@ -31,6 +31,7 @@ class RunningCluster:
 
     primaries: list[RunningServer]
     replicas: list[RunningServer]
+    tls_ports: dict[int, int]  # port -> port for TLS
 
     @property
     def nodes(self) -> list[RunningServer]:
@@ -38,6 +39,9 @@ class RunningCluster:
 
     def node_id(self, node: RunningServer) -> str:
         return str(command(node, "CLUSTER", "MYID"))
+
+    def tls_port(self, node: RunningServer) -> int:
+        return self.tls_ports[node.port]
 
     def fill(self, keys: int, prefix: str = "key") -> None:
         """So many strings, wherever their slots are."""
@@ -65,21 +69,29 @@ def command(node: RunningServer, *words: str) -> object:
 
 @contextlib.contextmanager
 def running_cluster(
-    binary: ServerBinary, *, replicas: int = 0, config: Mapping[str, str] | None = None
+    binary: ServerBinary, *, replicas: int = 0, config: Mapping[str, str] | None = None, tls_ports: bool = False
 ) -> Iterator[RunningCluster]:
-    """Three primaries that share the slots evenly, and `replicas` behind each."""
+    """Three primaries that share the slots evenly, and `replicas` behind each; `tls_ports`: with one for TLS each."""
     settings = {"cluster-enabled": "yes", "cluster-node-timeout": "2000", **(config or {})}
     if "requirepass" in settings:
         settings["masterauth"] = settings["requirepass"]
     with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(running(binary, config=settings)) for _ in range(3 * (1 + replicas))]
-        cluster = RunningCluster(nodes[:3], nodes[3:])
+        nodes, ports = [], {}
+        for _ in range(3 * (1 + replicas)):
+            port = free_port()
+            nodes.append(
+                stack.enter_context(
+                    running(binary, config={**settings, **({"tls-port": str(port)} if tls_ports else {})})
+                )
+            )
+            ports[nodes[-1].port] = port
+        cluster = RunningCluster(nodes[:3], nodes[3:], ports if tls_ports else {})
         for number, node in enumerate(cluster.primaries):
             first, last = number * SLOT_COUNT // 3, (number + 1) * SLOT_COUNT // 3 - 1
             command(node, "CLUSTER", "ADDSLOTS", *map(str, range(first, last + 1)))
             command(node, "CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
         for node in nodes[1:]:
-            command(nodes[0], "CLUSTER", "MEET", HOST, str(node.port))
+            command(nodes[0], "CLUSTER", "MEET", HOST, str(ports[node.port] if tls_ports else node.port))
         until(cluster.agree, "the cluster comes about")
         for number, node in enumerate(cluster.replicas):
             primary_id = cluster.node_id(cluster.primaries[number % 3])
@@ -114,22 +126,31 @@ class RunningSentinel:
 
 @contextlib.contextmanager
 def running_sentinel(
-    binary: ServerBinary, services: Mapping[str, RunningServer], *, lines: Sequence[str] = ()
+    binary: ServerBinary,
+    services: Mapping[str, RunningServer],
+    *,
+    lines: Sequence[str] = (),
+    tls: bool = False,
+    primary_port: int | None = None,
 ) -> Iterator[RunningSentinel]:
-    """A sentinel of its own that alone decides; `services`: name -> primary; `lines` of its configuration besides."""
+    """A sentinel of its own that alone decides; `services`: name -> primary; `lines` of its configuration besides.
+
+    With `tls` it speaks nothing else, and finds the primary at `primary_port`.
+    """
     with tempfile.TemporaryDirectory(prefix="sentinel-") as name:
         folder, port = Path(name), free_port()
         watched = [
             line
             for service, primary in services.items()
             for line in (
-                f"sentinel monitor {service} {HOST} {primary.port} 1",
+                f"sentinel monitor {service} {HOST} {primary_port or primary.port} 1",
                 f"sentinel down-after-milliseconds {service} 1000",
                 f"sentinel failover-timeout {service} 5000",
                 *([f"sentinel auth-pass {service} {primary.password}"] if primary.password else []),
             )
         ]
-        text = "\n".join([f"port {port}", f"bind {HOST}", f"dir {folder}", *watched, *lines, ""])
+        ports = [f"tls-port {port}", "port 0"] if tls else [f"port {port}"]
+        text = "\n".join([*ports, f"bind {HOST}", f"dir {folder}", *watched, *lines, ""])
         (folder / "sentinel.conf").write_text(text)
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -139,6 +160,8 @@ def running_sentinel(
 
         def answers() -> bool:
             assert process.poll() is None, (folder / "log").read_text()
+            if tls:
+                return "+monitor" in (folder / "log").read_text()
             with contextlib.suppress(redis.ConnectionError), sentinel.client() as client:
                 try:
                     client.ping()

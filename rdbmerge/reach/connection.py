@@ -20,6 +20,10 @@ from rdbmerge.units import format_duration_ms
 
 _SLICE_S = 0.2  # how often a wait looks whether it should stop
 _BUFFER_BYTES = 4 << 20
+# By the codes of OpenSSL (x509_vfy.h): not yet valid, expired, another name, another IP address.
+_RENEW = "renew the server's certificate, and check the clocks of both machines"
+_RENAME = "connect by a name that is in its certificate, or say which one to expect (--tls-sni)"
+_CERTIFICATE_REMEDIES = {9: _RENEW, 10: _RENEW, 62: _RENAME, 64: _RENAME}
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}  # a dead peer is found in 90 s
 
 
@@ -243,10 +247,12 @@ def tls_error(server: Server, error: OSError) -> RdbMergeError:
     reason = (getattr(error, "reason", None) or str(error)).upper().replace(" ", "_")
     if isinstance(error, ssl.SSLCertVerificationError):
         finding = f"its certificate is not trusted: {error.verify_message}"
-        remedy = "give the authority's certificate (tls_ca), the name in the certificate (tls_sni), or tls_verify=false"
+        remedy = _CERTIFICATE_REMEDIES.get(error.verify_code, "give the authority's certificate (--tls-ca)")
     elif "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
         finding = "it wants a certificate from us"
-        remedy = "give a client certificate and its key (tls_cert, tls_key) that the server's tls-ca-cert-file knows"
+        remedy = (
+            "give a client certificate and its key (--tls-cert, --tls-key) that the server's tls-ca-cert-file knows"
+        )
     elif "ALERT" in reason:
         finding = f"it refused TLS: {show_bytes(reason.encode(), server=server)}"
         remedy = "check client certificate and key, and the TLS versions that the server allows"

@@ -110,10 +110,10 @@ def test_a_certificate_that_is_not_trusted_says_so(tls: ssl.SSLContext, certific
     with FakePrimary(tls=tls) as primary:
         finding, remedy = fails(local(primary.port, tls=True))
         assert "its certificate is not trusted: self-signed certificate" in finding
-        assert "tls_ca" in remedy
+        assert "--tls-ca" in remedy
         finding, remedy = fails(local(primary.port, tls=True, tls_ca=certificate[0]))
         assert "IP address mismatch" in finding
-        assert "tls_sni" in remedy
+        assert "--tls-sni" in remedy
 
 
 def test_a_plain_port_spoken_to_in_tls_says_so() -> None:
@@ -135,7 +135,7 @@ def test_a_missing_client_certificate_says_so(tls: ssl.SSLContext, certificate: 
     with FakePrimary(tls=tls) as primary:
         with pytest.raises(SourceError, match="it wants a certificate from us") as failure:
             Wire(local(primary.port, tls=True, tls_verify=False), timeout_s=5).receive(10, timeout_s=5)
-        assert "tls_cert" in failure.value.remedy
+        assert "--tls-cert" in failure.value.remedy
         cert, key = certificate
         source = local(primary.port, tls=True, tls_verify=False, tls_cert=cert, tls_key=key)
         open_socket(source, timeout_s=5).close()
