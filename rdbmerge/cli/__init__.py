@@ -19,6 +19,7 @@ from rdbmerge.cli.inspect import inspect
 from rdbmerge.cli.merge import merge
 from rdbmerge.cli.pull import pull
 from rdbmerge.cli.run import run
+from rdbmerge.cli.seed_elasticache import seed_elasticache
 from rdbmerge.cli.split import split
 from rdbmerge.cli.targets import targets
 from rdbmerge.cli.upload_s3 import upload_s3
@@ -136,5 +137,5 @@ def main() -> None:
     """Many Redis and Valkey servers into one RDB file whose correctness is proved."""
 
 
-for _command in (check, pull, inspect, merge, split, verify, upload_s3, targets, run):
+for _command in (check, pull, inspect, merge, split, verify, upload_s3, seed_elasticache, targets, run):
     main.add_command(_command)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rdbmerge.cli.files import refuse_existing_files, write_json
-from rdbmerge.cli.options import SIZE, quiet_option, report_option
+from rdbmerge.cli.options import SIZE, default_jobs, quiet_option, report_option
 from rdbmerge.cli.output import say, show_preflight, spent, talk, warn
 from rdbmerge.cli.progress import sent_progress
 from rdbmerge.cli.stopping import stoppable
@@ -46,6 +46,7 @@ bytes already is left alone. Credentials, region and endpoint come as for the AW
 @service_option
 @click.option("--dry-run", is_flag=True, help="Look, show what would be granted, and stop.")
 @click.option("--abandon", is_flag=True, help="Give up every unfinished upload of this key; its parts cost money.")
+@click.option("--bare", is_flag=True, help="Do not read the file first to tell seed-elasticache what is in it.")
 @access_options
 @report_option
 @quiet_option
@@ -58,12 +59,14 @@ def upload_s3(
     service: str,
     dry_run: bool,
     abandon: bool,
+    bare: bool,
     access: S3Access,
     report: Path | None,
     quiet: bool,
 ) -> None:
     """Upload RDB files to S3 so that a new cache can be seeded from them."""
     from rdbmerge.steps.upload import upload
+    from rdbmerge.steps.upload_source import description
 
     pairs = _pairs(names, abandon)
     if abandon:
@@ -79,6 +82,7 @@ def upload_s3(
                 path, url, access=access, jobs=jobs, grant=grant, service=service, force=force, part_bytes=part_bytes,
                 dry_run=dry_run, now_ms=time.time_ns() // 1_000_000, progress=progress, show=talk, stop=stop,
                 on_checks=partial(_show_checks, quiet=quiet or bool(done)),
+                metadata={} if bare else description(path, jobs=default_jobs()),
             )  # fmt: skip
             done.append(one)
             show_upload(one)

@@ -12,6 +12,8 @@ from pathlib import Path
 from rdbmerge import __version__
 from rdbmerge.errors import UsageError
 from rdbmerge.plan.layout import CHECKSUM_BYTES
+from rdbmerge.snapshot.census import contents_of
+from rdbmerge.snapshot.contents import METADATA_NAME
 from rdbmerge.snapshot.index import cached_index
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.manifest import Manifest, checked_manifest, manifest_path
@@ -69,6 +71,14 @@ class UploadSource:
     def manifest_bytes(self) -> bytes | None:
         """The manifest as it lies beside the file."""
         return None if self.manifest is None else manifest_path(self.path).read_bytes()
+
+
+def description(path: Path, *, jobs: int) -> dict[str, str]:
+    """What the file at `path` holds, to travel with its object: who seeds a cache from it sees nothing else of it.
+
+    Raises UsageError and FormatError and its kinds for a file that is not whole.
+    """
+    return {METADATA_NAME: contents_of(path, jobs=jobs).to_metadata()}
 
 
 def checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
