@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +19,20 @@ from rdbmerge.cli.output import say, show_preflight, talk
 from rdbmerge.cli.server_options import tunnels_for
 from rdbmerge.cli.source_options import parse_sources, source_options
 from rdbmerge.cli.stopping import stoppable
+from rdbmerge.cli.store_options import URL, access_options, service_option
 from rdbmerge.errors import UsageError
 
 if TYPE_CHECKING:
     from rdbmerge.replication.limits import PullLimits
     from rdbmerge.replication.source import SourceOptions
     from rdbmerge.steps.check import CheckReport, Look
+    from rdbmerge.stores.base import ObjectUrl, S3Access
 
 EPILOG = """\b
 Example:
   rdbmerge check migration.toml
   rdbmerge check 10.0.0.1:6379 10.0.0.2:6379 --dir snapshots/
-  rdbmerge check @sources.txt --target elasticache-valkey-8.1
+  rdbmerge check @sources.txt --target elasticache-valkey-8.1 --bucket s3://seeds/merged.rdb
   rdbmerge check 10.0.0.1:6379 --target redis://10.0.0.9:6379
 
 SOURCE is as for pull. A run file (.toml) brings its own sources, folder, bucket and target.
@@ -44,18 +47,25 @@ of these that failed."""
 @click.option(
     "--target", metavar="NAME|SERVER", help="What is to get the data: one of `rdbmerge targets`, or a live server."
 )
+@click.option("--bucket", type=URL, metavar="s3://BUCKET/KEY", help="Where the merged file is to be uploaded.")
+@service_option
+@access_options
 @source_options
 @report_option
 @force_option
 def check(
-    words: tuple[str, ...], folder: Path | None, target: str | None, options: SourceOptions, limits: PullLimits,
-    report: Path | None, force: bool,
+    words: tuple[str, ...], folder: Path | None, target: str | None, bucket: ObjectUrl | None, service: str,
+    access: S3Access, options: SourceOptions, limits: PullLimits, report: Path | None, force: bool,
 ) -> int:  # fmt: skip
     """Look at sources, disks, bucket and target, and change nothing."""
     from rdbmerge.steps.check import check as check_all
+    from rdbmerge.steps.upload import check_bucket
 
     refuse_existing_files(report, force=force)
     look, timeout_s = _look(words, options, folder, target), limits.connect_timeout_s
+    if bucket is not None:
+        look = replace(look, bucket=partial(check_bucket, bucket, access=access, service=service))
+    _refuse_nothing(look)
     servers = [one for one in (*(asked.server for asked in look.sources), look.target) if one is not None]
     with stoppable() as stop, tunnels_for(servers, connect_timeout_s=timeout_s, stop=stop) as tunnels:
         done = check_all(look, tunnels=tunnels, timeout_s=timeout_s, now_ms=_now_ms, stop=stop)
@@ -84,9 +94,12 @@ def _look(words: Sequence[str], options: SourceOptions, folder: Path | None, tar
         look = replace(look, snapshots=folder)
     if target is not None:
         look = replace(look, **_target(target, options))
-    if not look.sources and look.target is None and look.profile is None and look.snapshots is None:
-        raise UsageError("nothing to look at is named", remedy="name a run file, sources, --dir or --target")
     return look
+
+
+def _refuse_nothing(look: Look) -> None:
+    if not look.sources and all(one is None for one in (look.snapshots, look.bucket, look.profile, look.target)):
+        raise UsageError("nothing to look at is named", remedy="name a run file, sources, --dir, --bucket or --target")
 
 
 def _target(text: str, options: SourceOptions) -> dict[str, Any]:

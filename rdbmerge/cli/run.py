@@ -14,7 +14,7 @@ import click
 
 from rdbmerge.cli.options import EXISTING, default_jobs, quiet_option
 from rdbmerge.cli.output import say, show_table, spent, talk, warn
-from rdbmerge.cli.progress import bytes_progress, pull_progress, sum_progress
+from rdbmerge.cli.progress import bytes_progress, pull_progress, sent_progress, sum_progress
 from rdbmerge.cli.server_options import tunnels_for
 from rdbmerge.cli.stopping import stoppable
 from rdbmerge.errors import UsageError
@@ -39,7 +39,7 @@ cannot tell; --keep-snapshots goes on with those at hand. A step is done again w
 part of the run file, its sources or its files changed. Steps: pull, merge, verify, and
 those that the run file has a table for. The report is in the work directory."""
 
-_STEPS = ("pull", "merge", "verify")
+_STEPS = ("pull", "merge", "verify", "upload", "seed", "restore")
 
 
 @click.command(epilog=EPILOG, short_help="Do the whole line of a run file, or what is left of it.")
@@ -85,7 +85,11 @@ def _tools(file: RunFile, stop: threading.Event, tunnels: Tunnels, *, quiet: boo
 
     @contextmanager
     def progress(step: str, files: Sequence[Path]) -> Iterator[Any]:
-        bars = {"pull": lambda: pull_progress(quiet), "verify": lambda: sum_progress(quiet, step, files)}
+        bars = {
+            "pull": lambda: pull_progress(quiet),
+            "verify": lambda: sum_progress(quiet, step, files),
+            "upload": lambda: sent_progress(quiet, step, files),
+        }
         if not quiet and step != "scan":
             talk(f"{step} ...")
         with bars.get(step, lambda: bytes_progress(quiet))() as tell:
@@ -100,6 +104,7 @@ def _tools(file: RunFile, stop: threading.Event, tunnels: Tunnels, *, quiet: boo
         now_ms=lambda: time.time_ns() // 1_000_000,
         progress=progress,
         warn=warn,
+        say=talk,
         stop=stop,
         tunnels=tunnels,
         **how,

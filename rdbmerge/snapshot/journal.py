@@ -41,6 +41,7 @@ class Begun(_Model):
 
     inputs: Inputs
     at_ms: int
+    before: dict[str, Any] = Field(default_factory=dict, description="The facts of the last time that it was done.")
 
 
 class StepLine(_Model):
@@ -91,13 +92,18 @@ class Journal:
 
         The step counts as not done from here on. Raises DiskError.
         """
-        known = self.state.begun.get(step)
-        if known is None or known.inputs != dict(inputs):
-            known = Begun(inputs=dict(inputs), at_ms=now_ms)
-        self.state.begun[step] = known
+        known, done = self.state.begun.get(step), self.state.steps.get(step)
+        before = done.facts if done is not None else known.before if known is not None else {}
+        at_ms = known.at_ms if known is not None and known.inputs == dict(inputs) else now_ms
+        self.state.begun[step] = Begun(inputs=dict(inputs), at_ms=at_ms, before=before)
         self.state.steps.pop(step, None)
         self._save()
-        return known.at_ms
+        return at_ms
+
+    def before(self, step: str) -> dict[str, Any]:
+        """The facts of the last time that a step was done, also while it is done again."""
+        record, begun = self.state.steps.get(step), self.state.begun.get(step)
+        return record.facts if record is not None else begun.before if begun is not None else {}
 
     def finish(self, step: str, record: StepRecord) -> None:
         """Note that a step is done. Raises DiskError."""

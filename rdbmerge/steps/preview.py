@@ -61,7 +61,7 @@ def _line(tools: RunTools, stage: Stage, *, forced: bool, before: str | None) ->
     elif before:
         why = f"if {before} gives something else"
     else:
-        why = why_again(tools, record, stage.inputs())
+        why = why_again(stage, record, stage.inputs())
     if record is not None and not why:
         (line,) = kept_lines(stage.name, record, "nothing it depends on has changed", outcome="would be kept")[:1]
         return line

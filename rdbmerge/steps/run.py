@@ -17,9 +17,10 @@ from rdbmerge.steps.run_report import LineOutcome, RunLine, RunReport, refuse_ot
 from rdbmerge.steps.stages.merging import MergeStage
 from rdbmerge.steps.stages.pulling import PullStage
 from rdbmerge.steps.stages.tools import RunFolder, RunTools, Stage
+from rdbmerge.steps.stages.uploading import UploadStage
 from rdbmerge.steps.stages.verifying import VerifyStage
 
-STEPS = ("pull", "merge", "verify")
+STEPS = ("pull", "merge", "verify", "upload", "seed", "restore")
 
 
 def folder_of(file: RunFile) -> RunFolder:
@@ -29,7 +30,10 @@ def folder_of(file: RunFile) -> RunFolder:
 
 def stages_of(tools: RunTools) -> list[Stage]:
     """The stages that the run file asks for, in their order."""
-    return [PullStage(tools), MergeStage(tools), VerifyStage(tools)]
+    stages: list[Stage] = [PullStage(tools), MergeStage(tools), VerifyStage(tools)]
+    if tools.file.upload is not None:
+        stages.append(UploadStage(tools, tools.file.upload))
+    return stages
 
 
 def run(
@@ -90,7 +94,7 @@ def span_of(stages: Sequence[Stage], from_step: str | None, until_step: str | No
 def record_of_done(tools: RunTools, stage: Stage) -> StepRecord:
     """Of a stage that is left out. Raises UsageError if it was not done, or its files are not as they were."""
     record = tools.journal.record(stage.name)
-    why = "it was not done" if record is None else why_again(tools, record, None)
+    why = "it was not done" if record is None else why_again(stage, record, None)
     if record is None or why:
         raise UsageError(
             f"{stage.name} has to be done first: {why}", remedy=f"run without --from, or with --from {stage.name}"
@@ -98,17 +102,17 @@ def record_of_done(tools: RunTools, stage: Stage) -> StepRecord:
     return record
 
 
-def why_again(tools: RunTools, record: StepRecord, inputs: dict[str, str] | None) -> str:
+def why_again(stage: Stage, record: StepRecord, inputs: dict[str, str] | None) -> str:
     """Why a step that is done does not hold any more; "" if it does."""
     changed = [] if inputs is None else changed_inputs(record, inputs)
-    return f"changed: {', '.join(changed)}" if changed else tools.journal.changed_output(record)
+    return f"changed: {', '.join(changed)}" if changed else stage.changed(record)
 
 
 def _one(tools: RunTools, stage: Stage, forced: bool, report: RunReport) -> None:
     """Do one stage, or keep what it did."""
     inputs = stage.inputs()
     record = tools.journal.record(stage.name)
-    why = "" if record is None else "asked for" if forced else why_again(tools, record, inputs)
+    why = "" if record is None else "asked for" if forced else why_again(stage, record, inputs)
     if record is not None and not why and not isinstance(stage, PullStage):
         report.lines += kept_lines(stage.name, record, "nothing it depends on has changed")
         report.facts[stage.name] = record.facts

@@ -87,9 +87,9 @@ def read_run_file(path: Path, variables: Mapping[str, str]) -> RunFile:
         found = RunFile.model_validate(data, context={"folder": path.parent.absolute()})
     except ValidationError as error:
         raise _failure(path, [read.told(*_mistake(one)) for one in error.errors(include_url=False)]) from None
-    twice = list(_twice(found))
-    if twice:
-        raise _failure(path, [read.told(*one) for one in twice])
+    across = [*_twice(found), *_contradictions(found)]
+    if across:
+        raise _failure(path, [read.told(*one) for one in across])
     return found
 
 
@@ -194,3 +194,12 @@ def _twice(found: RunFile) -> Iterator[Mistake]:
                 what = f"another source has the {text}"
                 yield ("source", number, key or text.split()[0]), f"{what}; each once, under a name of its own"
             seen.add(text)
+
+
+def _contradictions(found: RunFile) -> Iterator[Mistake]:
+    """Tables that do not fit each other."""
+    several = found.merge.shard_slots() is not None
+    if found.upload is not None and several and not found.upload.url.is_prefix:
+        yield ("upload", "url"), "each shard's file becomes an object of its own: end it with /"
+    if found.upload is not None and not several and found.upload.url.is_prefix:
+        yield ("upload", "url"), "is a folder, and there is one file: name its object"

@@ -64,3 +64,10 @@ def test_what_cannot_be_asked(arguments: list[str], said: str) -> None:
     done = run("check", *arguments)
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+def test_a_bucket_is_looked_at(bucket: str) -> None:
+    done = run("check", "--bucket", f"s3://{bucket}/m.rdb")
+    assert done.exit_code == 0, done.stdout
+    assert done.stdout.startswith("bucket:\n")
+    assert run("check", "--bucket", f"s3://{bucket}-other/m.rdb").exit_code == 40

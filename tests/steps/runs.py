@@ -55,8 +55,8 @@ def tools_of(path: Path, *, warnings: list[str] | None = None, variables: Mappin
         yield RunTools(
             file=file, folder=folder_of(file), journal=Journal(file.run.dir), jobs=2,
             now_ms=lambda: time.time_ns() // 1_000_000, progress=silent,
-            warn=[].append if warnings is None else warnings.append, stop=stop or threading.Event(), tunnels=tunnels,
-            **how,
+            say=[].append, warn=[].append if warnings is None else warnings.append,
+            stop=stop or threading.Event(), tunnels=tunnels, **how,
         )  # fmt: skip
 
 

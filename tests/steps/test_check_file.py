@@ -28,4 +28,11 @@ def test_all_that_the_run_would_use(tmp_path: Path) -> None:
     assert look.rules == file.rules()
     assert (look.snapshots, look.output) == (tmp_path / "work" / "snapshots", tmp_path / "out" / "m.rdb")
     assert look.profile == find_profile("redis-7.0")
-    assert look.target is None
+    assert (look.target, look.bucket) == (None, None)
+
+
+def test_the_bucket_of_an_upload_is_asked(tmp_path: Path, bucket: str) -> None:
+    text = f'[[source]]\nfile = "a.rdb"\n[upload]\nurl = "s3://{bucket}/m.rdb"\n'
+    look = look_of_file(read_run_file(write_run_file(tmp_path, text), {}))
+    assert look.bucket is not None
+    assert any(bucket in one.finding for one in look.bucket())

@@ -185,6 +185,15 @@ GOLDEN: list[tuple[str, list[str]]] = [
     (f"{HEAD}{SOURCE}[verfy]\n", ["5: verfy: is no key of this table; did you mean verify?"]),
     (f"{HEAD}{SOURCE}verify.level = 3\n", ["5: source.verify: is no key of this table; its keys are"]),
     (f"{HEAD}{SOURCE}[pull]\ntimeout = '0s'\n", ["6: pull.timeout: must be more than 0"]),
+    (
+        f'{HEAD}{SOURCE}[upload]\nurl = "http://x"\n',
+        ["6: upload.url: 'http://x' is not the address of an object"],
+    ),
+    (f'{HEAD}{SOURCE}[upload]\nurl = "s3://buc/f/"\n', ["6: upload.url: is a folder, and there is one file: name its"]),
+    (
+        f'{HEAD}{SOURCE}[upload]\nurl = "s3://buc/k"\n[merge]\nshards = 2\n',
+        ["6: upload.url: each shard's file becomes an object of its own: end it with /"],
+    ),
 ]
 
 

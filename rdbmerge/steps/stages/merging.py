@@ -14,7 +14,7 @@ from rdbmerge import __version__
 from rdbmerge.errors import UsageError
 from rdbmerge.plan.model import PLANS, Rules
 from rdbmerge.snapshot.indexer import read_index
-from rdbmerge.snapshot.journal import Inputs, Output, StepLine
+from rdbmerge.snapshot.journal import Inputs, Output, StepLine, StepRecord
 from rdbmerge.snapshot.manifest import snapshot_time
 from rdbmerge.snapshot.segment import RDB_SUFFIX, Segment
 from rdbmerge.steps.merge import output_paths, refuse_existing
@@ -64,6 +64,10 @@ class MergeStage:
         """The files that it makes."""
         return output_paths(self._tools.folder.merged, self._tools.file.merge.shard_slots())
 
+    def changed(self, record: StepRecord) -> str:
+        """By the files that it left."""
+        return self._tools.journal.changed_output(record)
+
     def check(self) -> None:
         """Nothing that others made is replaced; and what lies among the snapshots but is no source is told."""
         tools = self._tools
@@ -104,6 +108,17 @@ class MergeStage:
         crcs = [file.manifest.crc64 for file in report.files if file.manifest is not None]
         merged = [journal.output(path, crc) for path, crc in zip(self.outputs(), crcs, strict=True)]
         return dict([*merged, journal.output(plan, hashlib.sha256(plan.read_bytes()).hexdigest())])
+
+
+def merged_contents(tools: RunTools) -> Inputs:
+    """What the merged files hold, whenever they were written. Raises UsageError if they are not as they were then."""
+    merged_files(tools)
+    record = tools.journal.record(MergeStage.name)
+    names = {path.name for path in MergeStage(tools).outputs()}
+    outputs = record.outputs.items() if record is not None else ()
+    return {
+        Path(name).name: f"{one.digest}, {one.size_bytes} bytes" for name, one in outputs if Path(name).name in names
+    }
 
 
 def merged_files(tools: RunTools) -> Inputs:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rdbmerge.errors import SourceError, UsageError
 from rdbmerge.replication.source import Source
-from rdbmerge.snapshot.journal import Inputs, Output, StepLine
+from rdbmerge.snapshot.journal import Inputs, Output, StepLine, StepRecord
 from rdbmerge.snapshot.manifest import Manifest, read_manifest
 from rdbmerge.snapshot.workdir import WorkDir
 from rdbmerge.steps.config import SourceSection
@@ -32,6 +32,10 @@ class PullStage:
     @staticmethod
     def _place(server: Source | None, file: Path | None) -> str:
         return str(file) if server is None else server.address
+
+    def changed(self, record: StepRecord) -> str:
+        """By the files that it left."""
+        return self._tools.journal.changed_output(record)
 
     def check(self) -> None:
         """The files that are sources have to be there."""

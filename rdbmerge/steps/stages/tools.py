@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 from rdbmerge.errors import StoppedError
 from rdbmerge.reach.tunnels import Tunnels
-from rdbmerge.snapshot.journal import Inputs, Journal, Output, StepLine
+from rdbmerge.snapshot.journal import Inputs, Journal, Output, StepLine, StepRecord
 from rdbmerge.snapshot.manifest import write_private
 from rdbmerge.snapshot.segment import RDB_SUFFIX
 from rdbmerge.snapshot.workdir import WorkDir, as_disk_error
@@ -74,6 +74,7 @@ class RunTools:
     now_ms: Callable[[], int]
     progress: Progress
     warn: Callable[[str], None]
+    say: Callable[[str], None]  # what is found out on the way
     stop: threading.Event
     tunnels: Tunnels
     fresh: bool = False  # every source is pulled, be it unchanged or not
@@ -120,6 +121,9 @@ class Stage(Protocol):
 
     def inputs(self) -> Inputs:
         """All that its outcome depends on. Raises UsageError where something that it needs is not there."""
+
+    def changed(self, record: StepRecord) -> str:
+        """What is wrong with what it left, for people; "" if that is as it was."""
 
     def check(self) -> None:
         """Raise before anything is begun, if it cannot be."""

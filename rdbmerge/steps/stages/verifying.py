@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rdbmerge import __version__
 from rdbmerge.errors import VerifyError
-from rdbmerge.snapshot.journal import Inputs, StepLine
+from rdbmerge.snapshot.journal import Inputs, StepLine, StepRecord
 from rdbmerge.steps.stages.merging import MergeStage, merged_files
 from rdbmerge.steps.stages.tools import Performed, RunTools
 from rdbmerge.steps.verify import verify
@@ -31,6 +31,10 @@ class VerifyStage:
             "witness": f"{section.witness} {section.witness_server or ''}".strip(),
             "rdbmerge": __version__,
         }
+
+    def changed(self, record: StepRecord) -> str:
+        """By the files that it left."""
+        return self._tools.journal.changed_output(record)
 
     def check(self) -> None:
         """Nothing to be afraid of."""
