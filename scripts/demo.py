@@ -1,7 +1,9 @@
-"""The whole story on real servers: fill, pull, merge with longer TTLs, verify, load, and compare every key by commands.
+"""The whole story on real servers: fill, pull, merge with longer TTLs, verify, load, and compare every key by commands;
+then the same for others, and for a managed cache: upload, seed, and compare again.
 
-Run it as scripts/demo. The last step trusts nothing of rdbmerge: sources and result are read from running servers by
-their own commands, and compared key by key.
+Run it as scripts/demo. The comparisons trust nothing of rdbmerge: sources and result are read from running servers by
+their own commands, and compared key by key. In place of AWS stand a local server that speaks S3, and a small service
+that answers like ElastiCache and starts a real server with the uploaded file.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import redis  # noqa: E402
+from fakes.elasticache import FakeElastiCache, serving  # noqa: E402
+from objectstores import HOW_TO_GET, REGION, program, running_ministack  # noqa: E402
 from realservers import SERVERS, RunningServer, find, running  # noqa: E402
 from seed_servers import seed  # noqa: E402
 from truth import diff, expected_merge, read_live  # noqa: E402
@@ -34,6 +38,7 @@ TTL_OFFSET_MS = 3 * 3_600_000
 TARGET = "redis-8.2"  # loads RDB 12 and everything below
 # Not Valkey 9: what it writes (VALKEY080) no Redis loads, and Redis' hash-field TTLs (7.4+) no Valkey.
 OLDER = "redis-6.2"
+MANAGED = "valkey-8.1"  # what stands for the engine of the cache
 SOURCES = ("redis-6.2", "redis-7.0", "valkey-8.1", "redis-8.2")
 
 
@@ -50,13 +55,13 @@ def timed(label: str) -> Iterator[Callable[[str], None]]:
     print(f"  {label:<22}{'  '.join(notes)}  ({time.monotonic() - began:.1f} s)", flush=True)
 
 
-def rdbmerge(*arguments: str | Path, last_lines: int | None = None) -> None:
+def rdbmerge(*arguments: str | Path, last_lines: int | None = None, environment: dict[str, str] | None = None) -> None:
     """Run the command as a user would, and show it, with what it says or the last lines of that."""
     words = [str(a.relative_to(ROOT)) if isinstance(a, Path) else a for a in arguments]
     print(f"\n$ rdbmerge {' '.join(words)}{'' if last_lines is None else f' | tail -{last_lines}'}", flush=True)
     command = Path(sys.executable).with_name("rdbmerge")
     kept = None if last_lines is None else subprocess.PIPE
-    done = subprocess.run([command, *words], cwd=ROOT, check=False, stdout=kept, text=True)
+    done = subprocess.run([command, *words], cwd=ROOT, check=False, stdout=kept, text=True, env=environment)
     if last_lines is not None:
         print("\n".join(done.stdout.splitlines()[-last_lines:]), flush=True)
     if done.returncode:
@@ -194,6 +199,47 @@ def for_others(merged_keys: int) -> bool:
     return held == merged_keys
 
 
+def for_a_managed_cache(servers: list[RunningServer]) -> bool:
+    """The same snapshots, uploaded, as the seed of a new cache."""
+    engine, snapshots, seed_file = find(MANAGED), OUT / "snapshots", OUT / "seed.rdb"
+    rules = ("--ttl-offset", TTL_OFFSET, "--quiet", "--target", f"elasticache-{MANAGED}", "--on-unsupported", "strip")
+    headline("8. The same for ElastiCache: upload to S3, make a cache of it, and compare again")
+    if engine.path is None or program("ministack") is None:
+        print(f"  left out: {engine.how_to_get if engine.path is None else f'no S3 server: {HOW_TO_GET}'}")
+        return True
+    rdbmerge("merge", snapshots, "-o", seed_file, *rules, last_lines=2)
+    rdbmerge("verify", seed_file, "--against", snapshots, *rules, last_lines=1)
+    with (
+        running_ministack() as store,
+        serving(FakeElastiCache(store.client(), engine.path, region=REGION)) as url,
+        ProcessPoolExecutor(os.cpu_count()) as pool,
+    ):
+        store.client().create_bucket(Bucket="seeds")
+        environment = {**os.environ, **store.environment, "AWS_ENDPOINT_URL_ELASTICACHE": url}
+        where, report = "s3://seeds/demo/seed.rdb", OUT / "seed.json"
+        rdbmerge("upload-s3", seed_file, where, "--grant", environment=environment)
+        rdbmerge(
+            "seed-elasticache", where, "--replication-group-id", "sessions", "--engine", "valkey",
+            "--engine-version", "8.1", "--node-type", "cache.r7g.large", "--poll", "1s", "--execute",
+            "--report", report, environment=environment,
+        )  # fmt: skip
+        cache = Address(int(json.loads(report.read_text())["endpoint"].rpartition(":")[2]))
+        # Of fields that expire the engine keeps no expiry: their server is compared by its count alone.
+        whole = [server for server in servers if server.binary.name != TARGET]
+        prefixes = [f"{server.binary.name}:" for server in whole]
+        comparisons = list(pool.map(compare, [Address(s.port) for s in whole], [cache] * len(whole), prefixes))
+        held = sum(facts["keys"] for facts in cache.client().info("keyspace").values())
+    expected = sum(sum(server.counts().values()) for server in servers)
+    print()
+    for server, one in zip(whole, comparisons, strict=True):
+        verdict = "all equal" if not one.differences else f"{len(one.differences):,} DIFFERENCES"
+        print(f"  {server.binary.name:<22}{one.keys:>9,} keys, {one.expiring:,} with a TTL: {verdict}")
+    print(
+        f"  {'the seeded cache':<22}{held:>9,} keys: {'no more, no less' if held == expected else f'NOT {expected:,}'}"
+    )
+    return held == expected and not any(one.differences for one in comparisons)
+
+
 def show_files() -> None:
     headline("Files")
     for path in sorted(OUT.rglob("*")):
@@ -216,8 +262,8 @@ def main() -> None:
         servers = start_sources(stack, chosen.keys)
         merged = run_rdbmerge(servers)
         proved = prove(servers, merged)
-        keys = sum(sum(server.counts().values()) for server in servers)
-    proved = for_others(keys) and proved
+        proved = for_others(sum(sum(server.counts().values()) for server in servers)) and proved
+        proved = for_a_managed_cache(servers) and proved
     show_files()
     verdict = (
         "Nothing lost, nothing doubled, every TTL three hours longer" if proved else "DIFFERENCES were found, see above"
