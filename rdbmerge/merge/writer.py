@@ -20,15 +20,12 @@ from typing import Any
 
 import anycrc
 
-from rdbmerge.errors import DiskError, LedgerError, StoppedError, UsageError
+from rdbmerge.errors import DiskError, StoppedError, UsageError
 from rdbmerge.format import write
-from rdbmerge.format.columns import Columns
-from rdbmerge.format.emit import BUFFER_BYTES, Emission, Piece
-from rdbmerge.format.strings import read_string
-from rdbmerge.plan.layout import CHECKSUM_BYTES, Copy, Entries, Library, Literal, Placed, place
+from rdbmerge.format.emit import Piece
+from rdbmerge.merge.making import Errand, Maker, check_size, errands
+from rdbmerge.plan.layout import CHECKSUM_BYTES, Placed, place
 from rdbmerge.plan.model import Plan
-from rdbmerge.plan.sharding import Sharding, in_shard
-from rdbmerge.plan.treatment import rules_of, treat
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.units import format_bytes
 
@@ -213,32 +210,12 @@ def output_exists(output: Path) -> UsageError:
     return UsageError(f"{output} exists", remedy="choose another name, or replace it with --force")
 
 
-@dataclass(frozen=True, slots=True)
-class _Errand:
-    """Parts that are written in one reading: the same chunk in several files, or any other part alone."""
-
-    parts: tuple[tuple[int, int, Placed], ...]  # number of the output, place among its parts, the part
-
-
-def _errands(placed: Sequence[Sequence[Placed]]) -> list[_Errand]:
-    """What is to be done, in the order of the first file."""
-    together: dict[tuple[int, int], list[tuple[int, int, Placed]]] = {}
-    alone = []
-    for output, parts in enumerate(placed):
-        for place_, each in enumerate(parts):
-            if isinstance(each.part, Entries):
-                together.setdefault((each.part.source, each.part.chunk.start), []).append((output, place_, each))
-            else:
-                alone.append(_Errand(((output, place_, each),)))
-    return alone + [_Errand(tuple(parts)) for parts in together.values()]
-
-
 def _write_parts(hand: _Hand, jobs: int) -> list[int]:
     """All parts, several at a time; the CRC-64 of each file's, joined in order."""
     placed = [place(output.plan) for output in hand.outputs]
     sums: dict[tuple[int, int], int] = {}
     with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="write") as pool:
-        futures = [pool.submit(hand.run, errand) for errand in _errands(placed)]
+        futures = [pool.submit(hand.run, errand) for errand in errands(placed)]
         try:
             for future in futures:
                 sums.update(future.result())
@@ -272,16 +249,11 @@ class _Growth:
 
     def check(self) -> None:
         """Raise LedgerError if the part did not come out in the planned size."""
-        planned, written = self.placed.part.size_bytes, self.offset - self.placed.offset
-        if written != planned:
-            raise LedgerError(
-                f"a part at byte {self.placed.offset:,} came out as {written:,} bytes, the plan says {planned:,}",
-                remedy="this is a defect of rdbmerge: please report it with the plan",
-            )
+        check_size(self.placed, self.offset - self.placed.offset)
 
 
 class _Hand:
-    """Does one errand at a time; each thread with a buffer and columns of its own."""
+    """Does one errand at a time."""
 
     def __init__(
         self,
@@ -292,29 +264,15 @@ class _Hand:
         stop: threading.Event | None,
     ) -> None:
         self.outputs = outputs
-        self.segments = segments
         self.fds = fds
         self.progress = progress
         self.stop = stop or threading.Event()
-        self.own = threading.local()
-        first = outputs[0].plan
-        slots = [output.plan.rules.slots for output in outputs]
-        self.sharding = Sharding(None if slots == [None] else [runs or [] for runs in slots])
-        self.treatments = [
-            treat(
-                rules_of(first.rules, source.name),
-                segment,
-                snapshot_at_ms=source.snapshot_at_ms,
-                ttl_offset_ms=source.ttl_offset_ms,
-                losers=source.losers,
-            )
-            for segment, source in zip(segments, first.sources, strict=True)
-        ]
+        self.maker = Maker([output.plan for output in outputs], segments)
 
-    def run(self, errand: _Errand) -> dict[tuple[int, int], int]:
+    def run(self, errand: Errand) -> dict[tuple[int, int], int]:
         """Write the parts of an errand to their places; their CRC-64s by output and place."""
         growths = [_Growth(self.fds[output], placed) for output, _, placed in errand.parts]
-        for number, piece in self._pieces(errand):
+        for number, piece in self.maker.pieces(errand):
             if self.stop.is_set():
                 raise StoppedError("stopped while writing; nothing was left behind")
             growths[number].add(piece)
@@ -323,38 +281,6 @@ class _Hand:
         for growth in growths:
             growth.check()
         return {(output, number): growth.crc for (output, number, _), growth in zip(errand.parts, growths, strict=True)}
-
-    def _pieces(self, errand: _Errand) -> Iterator[tuple[int, Piece]]:
-        """The bytes of the errand's parts, each with the number of its part."""
-        part = errand.parts[0][2].part
-        match part:
-            case Literal():
-                yield 0, part.data
-            case Copy():
-                yield 0, self.segments[part.source].view[part.start : part.end]
-            case Library():
-                code, _ = read_string(self.segments[part.source].view, part.offset + 1)
-                yield 0, write.function(code)
-            case Entries():
-                yield from self._entries(part, [output for output, _, _ in errand.parts])
-
-    def _entries(self, part: Entries, outputs: Sequence[int]) -> Iterator[tuple[int, Piece]]:
-        segment, treatment = self.segments[part.source], self.treatments[part.source]
-        columns, buffer = self._own()
-        for batch in segment.walk_part(part.chunk.start, part.chunk.stop, part.db, columns=columns):
-            with segment.naming_errors():
-                reasons = treatment.selection.reasons(segment.view, batch)
-                emission = Emission(segment.view, batch, treatment.change)
-                shards = self.sharding.shards_of(segment.view, batch, treatment.change.key_prefix)
-                for number, output in enumerate(outputs):
-                    for piece in emission.pieces(in_shard(reasons, shards, output), buffer):
-                        yield number, piece
-
-    def _own(self) -> tuple[Columns, bytearray]:
-        if not hasattr(self.own, "columns"):
-            self.own.columns = Columns()
-            self.own.buffer = bytearray(BUFFER_BYTES)
-        return self.own.columns, self.own.buffer
 
 
 def _pwrite(fd: int, data: memoryview, offset: int) -> None:
