@@ -29,6 +29,7 @@ def saved(folder: Path, count: float = 2.4, *, name: str = "a.rdb", seed: int = 
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let parts be smaller than S3 lets them, and pauses shorter: tests are about their number."""
     monkeypatch.setattr(parts, "LEAST_PART_BYTES", PART)
+    monkeypatch.setattr(parts, "_ROUND_BYTES", PART)
     monkeypatch.setattr(s3, "_FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(s3, "_READ_TIMEOUT_S", 5)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdbmerge.cli.files import refuse_existing_files, write_json
+from rdbmerge.cli.objects import show_checks, show_right
 from rdbmerge.cli.options import default_jobs
 from rdbmerge.cli.output import say, show_ledger, show_table, spent, talk, warn
 from rdbmerge.cli.progress import bytes_progress
@@ -19,14 +22,16 @@ if TYPE_CHECKING:
     from rdbmerge.plan.model import Plan, Rules
     from rdbmerge.plan.sharding import Slots
     from rdbmerge.steps.merge_run import MergeReport
+    from rdbmerge.steps.merge_to_store import StoreOutput
 
 
 def merge_and_show(
     sources: Sequence[Path],
-    output: Path | None,
     rules: Rules,
     shards: Sequence[Slots] | None,
     *,
+    output: Path | None,
+    store: StoreOutput | None,
     dry_run: bool,
     plan_file: Path | None,
     report: Path | None,
@@ -34,18 +39,20 @@ def merge_and_show(
     jobs: int | None,
     quiet: bool,
 ) -> None:
-    """Merge `sources` into `output`, or into one file a shard; see `steps.merge_run.run_merge`."""
+    """Merge `sources` into `output` or `store`, or into one file a shard; see `steps.merge_run.run_merge`."""
     from rdbmerge.steps.merge import output_paths
     from rdbmerge.steps.merge_run import run_merge
 
-    if output is None and not dry_run:
+    if output is None and store is None and not dry_run:
         raise UsageError("no output is named", remedy="give one with -o, or look at the plan with --dry-run")
     if shards is not None:
         refuse_existing_files(output, force=True)  # only names are made of it: it may exist, but be no folder
     outputs = [] if output is None else output_paths(output, shards)
     refuse_existing_files(*([] if dry_run else outputs), plan_file, report, force=force)
     files = _files(sources, outputs)
-    with stoppable() as stop, bytes_progress(quiet) as progress:
+    if store is not None:
+        store = dataclasses.replace(store, on_checks=partial(show_checks, quiet=quiet))
+    with stoppable() as stop, bytes_progress(quiet, lines=store is not None) as progress:
         done = run_merge(
             files,
             output,
@@ -55,6 +62,7 @@ def merge_and_show(
             shards=shards,
             dry_run=dry_run,
             force=force,
+            store=store,
             on_plan=lambda plans: _take_plans(plans, plan_file),
             progress=stopping(progress, stop),
             stop=stop,
@@ -144,6 +152,11 @@ def _show_end(report: MergeReport) -> None:
         if file.manifest is not None:
             size = f"{file.keys:,} keys, {format_bytes(file.output_bytes)}, {file.magic}"
             say(f"{file.path}: {size}, CRC-64 {file.manifest.crc64}")
+        if file.upload is not None:
+            talk(f"Proved by {file.upload.checksum_by}; its manifest is {file.upload.manifest_url}")
+            show_right(file.upload)
+            for warning in file.upload.warnings:
+                warn(warning)
     if report.conflicts_file:
         talk(f"The conflicts are listed in {report.conflicts_file}")
     if report.rejected_file:

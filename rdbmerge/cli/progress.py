@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_S = 1.0
 _WAITING_LINE_EVERY_S = 30.0  # a snapshot of a large server takes minutes to be made
-_SENT_LINE_EVERY_S = 10.0
+_DONE_LINE_EVERY_S = 10.0
 _ENDS = ("pulled", "skipped", "failed")
 _DOING = {"connect": "connecting", "wait": "waiting for its snapshot", "transfer": "receiving", "check": "checking"}
 
@@ -66,10 +66,11 @@ def pull_progress(quiet: bool) -> Iterator[Callable[[PullStatus], None] | None]:
 
 
 @contextmanager
-def bytes_progress(quiet: bool) -> Iterator[Callable[[BytesDone], None] | None]:
-    """What to tell phases of work on files to; on a terminal only, for it is short."""
+def bytes_progress(quiet: bool, *, lines: bool = False) -> Iterator[Callable[[BytesDone], None] | None]:
+    """What to tell phases of work to. Work on files is short, and shown on a terminal only; what goes over a network is
+    not, and where there is no terminal it gets `lines`."""
     if quiet or not sys.stderr.isatty():
-        yield None
+        yield DoneLines(lambda line: click.echo(line, err=True)) if lines and not quiet else None
         return
     with _rich_bars() as bars:
         tasks: dict[str, TaskID] = {}
@@ -83,9 +84,11 @@ def bytes_progress(quiet: bool) -> Iterator[Callable[[BytesDone], None] | None]:
 
 
 @contextmanager
-def sum_progress(quiet: bool, phase: str, files: Sequence[Path]) -> Iterator[Callable[[int], None] | None]:
+def sum_progress(
+    quiet: bool, phase: str, files: Sequence[Path], *, lines: bool = False
+) -> Iterator[Callable[[int], None] | None]:
     """Like `bytes_progress` for work that tells, from several threads, how many bytes of `files` it has read more."""
-    with bytes_progress(quiet) as tell:
+    with bytes_progress(quiet, lines=lines) as tell:
         if tell is None:
             yield None
             return
@@ -101,36 +104,23 @@ def sum_progress(quiet: bool, phase: str, files: Sequence[Path]) -> Iterator[Cal
         yield add
 
 
-@contextmanager
-def sent_progress(quiet: bool, phase: str, files: Sequence[Path]) -> Iterator[Callable[[int], None] | None]:
-    """The same for bytes that go over a network, which takes long: where there is no terminal, a line now and then."""
-    if quiet or sys.stderr.isatty():
-        with sum_progress(quiet, phase, files) as add:
-            yield add
-        return
-    yield SentLines(phase, sum(_size(path) for path in files), lambda line: click.echo(line, err=True))
+class DoneLines:
+    """How far a phase is, every ten seconds. Told one state at a time."""
 
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._phase = ""
+        self._began_s = self._next_s = 0.0
 
-class SentLines:
-    """How far it is, every ten seconds; told from several threads, also of bytes that have to be sent again."""
-
-    def __init__(
-        self, phase: str, total_bytes: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._phase, self._total, self._say, self._clock = phase, total_bytes, say, clock
-        self._lock = threading.Lock()
-        self._done = 0
-        self._began_s = clock()
-        self._next_s = self._began_s + _SENT_LINE_EVERY_S
-
-    def __call__(self, more_bytes: int) -> None:
-        """So many more."""
-        with self._lock:
-            self._done += more_bytes
-            now_s = self._clock()
-            if now_s >= self._next_s:
-                self._next_s = now_s + _SENT_LINE_EVERY_S
-                self._say(f"{self._phase}: {rate_line(self._done, self._total, now_s - self._began_s)}")
+    def __call__(self, status: BytesDone) -> None:
+        """Say it, if it is time to."""
+        now_s = self._clock()
+        if status.phase != self._phase:
+            self._phase, self._began_s, self._next_s = status.phase, now_s, now_s + _DONE_LINE_EVERY_S
+        elif now_s >= self._next_s:
+            self._next_s = now_s + _DONE_LINE_EVERY_S
+            self._say(f"{status.phase}: {rate_line(status.done_bytes, status.total_bytes, now_s - self._began_s)}")
 
 
 def _size(path: Path) -> int:

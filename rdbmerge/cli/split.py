@@ -9,6 +9,7 @@ import click
 
 from rdbmerge.cli.merging import merge_and_show
 from rdbmerge.cli.options import EXISTING, rules_options, shards_options, writing_options
+from rdbmerge.cli.store_options import output_options
 from rdbmerge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ a merge of one file, with the same rules; `verify` proves it in the same way."""
 
 @click.command(epilog=EPILOG, short_help="Share out one RDB file among the shards of a cluster.")
 @click.argument("source", type=EXISTING, metavar="FILE")
-@click.option("-o", "--output", type=EXISTING, metavar="FILE", help="What the files are called after.")
+@output_options
 @shards_options
 @rules_options
 @writing_options
-def split(source: Path, output: Path | None, rules: Rules, shards: list[Slots] | None, **how: Any) -> None:
+def split(source: Path, rules: Rules, shards: list[Slots] | None, **how: Any) -> None:
     """Share out the keys of one RDB file among the shards of a cluster, by their slots."""
     if shards is None:
         raise UsageError("no shards are named", remedy="give --shards 3, or their --slots")
-    merge_and_show([source], output, rules, shards, **how)
+    merge_and_show([source], rules, shards, **how)

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from rdbmerge.cli.files import refuse_existing_files, write_json
+from rdbmerge.cli.objects import show_checks, show_upload
 from rdbmerge.cli.options import SIZE, default_jobs, quiet_option, report_option
-from rdbmerge.cli.output import say, show_preflight, spent, talk, warn
-from rdbmerge.cli.progress import sent_progress
+from rdbmerge.cli.output import say, talk
+from rdbmerge.cli.progress import sum_progress
 from rdbmerge.cli.stopping import stoppable
 from rdbmerge.cli.store_options import access_options, grant_option, service_option
 from rdbmerge.errors import UsageError
-from rdbmerge.units import format_bytes
 
 if TYPE_CHECKING:
-    from rdbmerge.preflight import PreflightCheck
     from rdbmerge.steps.upload_report import UploadReport
     from rdbmerge.stores.base import ObjectUrl, S3Access
 
@@ -74,14 +73,14 @@ def upload_s3(
     refuse_existing_files(report, force=force)
     paths = [path for path, _ in pairs if path is not None]
     done: list[UploadReport] = []
-    with stoppable() as stop, sent_progress(quiet, "upload", paths) as progress:
+    with stoppable() as stop, sum_progress(quiet, "upload", paths, lines=True) as progress:
         for path, url in pairs:
             if path is None:
                 raise AssertionError("each address has a file, unless uploads are given up")
             one = upload(
                 path, url, access=access, jobs=jobs, grant=grant, service=service, force=force, part_bytes=part_bytes,
                 dry_run=dry_run, now_ms=time.time_ns() // 1_000_000, progress=progress, show=talk, stop=stop,
-                on_checks=partial(_show_checks, quiet=quiet or bool(done)),
+                on_checks=partial(show_checks, quiet=quiet or bool(done)),
                 metadata={} if bare else description(path, jobs=default_jobs()),
             )  # fmt: skip
             done.append(one)
@@ -89,12 +88,6 @@ def upload_s3(
     texts = [one.model_dump_json(indent=2) for one in done]
     write_json(report, texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
     return None
-
-
-def _show_checks(checks: Sequence[PreflightCheck], *, quiet: bool) -> None:
-    from rdbmerge.preflight import Outcome
-
-    show_preflight([check for check in checks if not quiet or check.outcome is not Outcome.OK])
 
 
 def _pairs(names: Sequence[str], abandon: bool) -> list[tuple[Path | None, ObjectUrl]]:
@@ -121,38 +114,3 @@ def _abandon(pairs: Sequence[tuple[Path | None, ObjectUrl]], access: S3Access) -
     for path, url in pairs:
         count = abandon(path, url, access=access)
         say(f"{url}: {count} unfinished upload{'' if count == 1 else 's'} given up")
-
-
-def show_upload(report: UploadReport) -> None:
-    """The end of one upload."""
-    size = format_bytes(report.size_bytes)
-    if report.outcome == "dry run":
-        parts = f"{report.parts:,} parts of {format_bytes(report.part_size_bytes)}"
-        say(f"dry run: nothing was sent; {report.path} ({size}) would become {report.url} in {parts}")
-    elif report.outcome == "unchanged":
-        say(f"{report.url}: is there already with the same {size}, CRC-64 {report.crc64}")
-    else:
-        kept = f" ({report.parts_kept:,} of {report.parts:,} parts from an earlier try)" if report.parts_kept else ""
-        say(f"{report.url}: {size}{kept}, CRC-64 {report.crc64}, {report.checksum or 'no checksum'}")
-        rate = format_bytes(report.size_bytes / max(report.duration_s, 0.001))
-        talk(f"Proved by {report.checksum_by}; {spent(report.duration_s)}, {rate}/s")
-    _show_grant(report)
-    for warning in report.warnings:
-        warn(warning)
-
-
-def _show_grant(report: UploadReport) -> None:
-    grant = report.grant
-    if grant is None:
-        return
-    doubt = f" ({grant.doubt})" if grant.doubt else ""
-    if grant.outcome == "needed":
-        talk(f"{grant.service} may not read it yet: --grant makes {grant.what}{doubt}")
-        return
-    talk(f"{grant.service} may read it{' already' if grant.outcome == 'was there' else ''}: {grant.what}{doubt}")
-    bucket = report.url.split("/")[2]
-    if grant.policy_kept_in:
-        talk(f"The policy as it was is in {grant.policy_kept_in}")
-        talk(f"To undo: aws s3api put-bucket-policy --bucket {bucket} --policy file://{grant.policy_kept_in}")
-    elif grant.outcome == "made" and grant.statement is not None:
-        talk(f"To undo: aws s3api delete-bucket-policy --bucket {bucket}")

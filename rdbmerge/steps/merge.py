@@ -56,6 +56,11 @@ class PlannedMerge:
         return plan
 
 
+def metered(phase: str, total_bytes: int, progress: Progress | None) -> Callable[[int], None]:
+    """What adds up the bytes that several threads report, and tells `progress`."""
+    return _Meter(phase, total_bytes, progress)
+
+
 class _Meter:
     """Adds up what several threads report."""
 
@@ -181,7 +186,7 @@ def write_merge(
             with contextlib.suppress(OSError):
                 manifest_path(one.path).unlink()
     crcs = write_plans(outputs, planned.segments, jobs=jobs, force=force, progress=meter, stop=stop)
-    manifests = [_manifest(one, crc) for one, crc in zip(outputs, crcs, strict=True)]
+    manifests = [manifest_of(one.plan, one.path.name, crc) for one, crc in zip(outputs, crcs, strict=True)]
     for one, manifest in zip(outputs, manifests, strict=True):
         try:
             write_manifest(one.path, manifest)
@@ -193,17 +198,19 @@ def write_merge(
     return manifests
 
 
-def _manifest(output: Output, crc: int) -> Manifest:
-    plan = output.plan
+def manifest_of(plan: Plan, name: str, crc: int) -> Manifest:
+    """The facts about the merged file of that name; `crc` is that of its bytes before the footer."""
     return Manifest(
         rdbmerge_version=__version__,
-        file=output.path.name,
+        file=name,
         size_bytes=plan.output_bytes,
         crc64=f"{crc:016x}",
         magic=plan.magic,
         keys_in_file={db.db: db.keys for db in plan.dbs},
-        merged=Merged(
-            sources={source.name: source.crc64 for source in plan.sources},
-            plan_sha256=hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
-        ),
+        merged=Merged(sources={source.name: source.crc64 for source in plan.sources}, plan_sha256=plan_digest(plan)),
     )
+
+
+def plan_digest(plan: Plan) -> str:
+    """The SHA-256 (hex) by which a manifest names the plan of its file."""
+    return hashlib.sha256(plan.model_dump_json().encode()).hexdigest()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,8 +30,12 @@ from rdbmerge.steps.merge import (
     rejected_path,
     write_merge,
 )
+from rdbmerge.steps.upload_report import UploadReport
 
-REPORT_FORMAT = 2
+if TYPE_CHECKING:
+    from rdbmerge.steps.merge_to_store import OpenStore, StoreOutput
+
+REPORT_FORMAT = 3
 
 
 class _Model(BaseModel):
@@ -55,13 +60,14 @@ class MergedSource(_Model):
 class MergedFile(_Model):
     """One file of the merge: the only one, or that of a shard."""
 
-    path: str | None = Field(description="null for a dry run.")
+    path: str | None = Field(description="Or the address of the object; null for a dry run.")
     slots: list[tuple[int, int]] | None = Field(description="Of a shard; null: the file holds all keys.")
     magic: str
     dbs: list[TargetDb]
     keys: int
     output_bytes: int
     manifest: Manifest | None = Field(None, description="null for a dry run.")
+    upload: UploadReport | None = Field(None, description="Of an object; null for a file.")
 
 
 class MergeReport(_Model):
@@ -98,20 +104,25 @@ def run_merge(
     shards: Sequence[Slots] | None = None,
     dry_run: bool = False,
     force: bool = False,
+    store: StoreOutput | None = None,
     on_plan: Callable[[Sequence[Plan]], None] | None = None,
     progress: Callable[[MergeProgress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> MergeReport:
     """Plan a merge of `sources`, tell `on_plan`, and write `output` (one file a shard) unless it is a dry run.
 
-    A dry run writes nothing but the indexes beside the sources, and needs no `output`.
+    A dry run writes nothing but the indexes beside the sources, and needs no `output`. With `store` in the place of
+    `output` nothing is written here but lists of conflicts and of what was rejected, in the working directory.
 
-    Raises what `planned_merge` and `write_merge` raise, and UsageError for an output that exists.
+    Raises what `planned_merge`, `write_merge` and `OpenStore` raise, and UsageError for an output that exists.
     """
-    writes = output is not None and not dry_run
+    writes = not dry_run and (output is not None or store is not None)
     if output is not None and writes:
         refuse_existing(output_paths(output, shards), force)
-    lists = _Lists(conflicts_path(output), rejected_path(output)) if output is not None and writes else _Lists()
+    stop = stop or threading.Event()
+    opened = None if store is None else _open_store(store, shards, force, stop)
+    near = store.local_name if store is not None else output
+    lists = _Lists(conflicts_path(near), rejected_path(near)) if near is not None and writes else _Lists()
     started_s = time.monotonic()
     with (
         lists.named(),
@@ -129,7 +140,19 @@ def run_merge(
             for file, manifest in zip(report.files, manifests, strict=True):
                 file.path, file.manifest = str(output.with_name(manifest.file)), manifest
             report.write_s = round(time.monotonic() - started_s, 3)
+        elif opened is not None and writes:
+            started_s = time.monotonic()
+            sent = opened.write(planned, jobs=jobs, now_ms=now_ms, progress=progress)
+            for file, (manifest, upload) in zip(report.files, sent, strict=True):
+                file.path, file.manifest, file.upload = upload.url, manifest, upload
+            report.write_s = round(time.monotonic() - started_s, 3)
     return report
+
+
+def _open_store(store: StoreOutput, shards: Sequence[Slots] | None, force: bool, stop: threading.Event) -> OpenStore:
+    from rdbmerge.steps.merge_to_store import OpenStore  # boto3 is heavy, and most merges have no use for it
+
+    return OpenStore(store, shards, force=force, stop=stop)
 
 
 @dataclass(frozen=True, slots=True)

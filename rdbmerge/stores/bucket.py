@@ -28,6 +28,7 @@ class BucketLook:
 
     checks: list[PreflightCheck]
     region: str  # that the bucket is in
+    ownership: str | None  # its setting of object ownership; None: none, or not known
     grant: Grant | None  # that the service needs to read the object; None where the bucket is not there
 
 
@@ -40,14 +41,14 @@ def look_at_bucket(s3: S3, url: ObjectUrl, service: str) -> BucketLook:
     names = [look.bucket_name(), look.key()]
     there = look.bucket()
     if look.is_missing:
-        return BucketLook([*names, there], s3.region, None)
+        return BucketLook([*names, there], s3.region, None, None)
     region, ownership = look.region, look.ownership_setting()
     grant = decide_grant(url, service, region, ownership)
     checks = [
         *names, there, look.endpoint(), look.same_region(), look.owner(), look.ownership(ownership), look.encryption(),
         look.versioning(), look.object_lock(), look.policy(), look.unfinished(), look.right(grant, service),
     ]  # fmt: skip
-    return BucketLook([check for check in checks if check is not None], region, grant)
+    return BucketLook([check for check in checks if check is not None], region, ownership, grant)
 
 
 class _Look:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli.running import run
+from objectstores import ObjectStore
 
 from rdbmerge.plan.model import Plan
 from rdbmerge.steps.merge_run import MergeReport
@@ -113,3 +114,36 @@ def test_a_bad_source_ends_it_with_its_code_and_no_output(folder: Path) -> None:
     assert result.exit_code == 11
     assert result.stderr.startswith("Error: 6.2.16.rdb at byte ")
     assert not Path("out.rdb").exists()
+
+
+# --- into an object -----------------------------------------------------------------------------------------------
+
+
+def test_a_merge_goes_into_an_object(folder: Path, bucket: str, object_store: ObjectStore) -> None:
+    url = f"s3://{bucket}/x/out.rdb"
+    result = run("merge", "in", "-o", url, "--on-conflict", "first", "--report", "r.json", "--grant")
+    assert result.exit_code == 0
+    assert f"OK       bucket                s3://{bucket} is there, in us-east-1\n" in result.stdout
+    assert re.search(rf"^{url}: [\d,]+ keys, [\d.]+ KB, REDIS0009, CRC-64 [0-9a-f]{{16}}$", result.stdout, re.MULTILINE)
+    assert f"its manifest is {url}.manifest.json" in result.stderr
+    assert "elasticache may read it: a statement in the policy" in result.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["in", "out.rdb.conflicts.jsonl", "r.json"]
+    report = MergeReport.model_validate_json(Path("r.json").read_text())
+    data = object_store.client().get_object(Bucket=bucket, Key="x/out.rdb")["Body"].read()
+    assert len(data) == report.output_bytes
+    Path("back.rdb").write_bytes(data)
+    assert run("verify", "back.rdb", "--against", "in", "--on-conflict", "first").exit_code == 0
+    refused = run("merge", "in", "-o", url, "--on-conflict", "first", "-q")
+    assert (refused.exit_code, f"Error: {url} exists\n" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("option", [["--grant"], ["--region", "eu-west-1"], ["--service", "memorydb"]])
+def test_options_of_s3_want_an_object(folder: Path, option: list[str]) -> None:
+    result = run("merge", "in", "-o", "out.rdb", *option)
+    assert result.exit_code == 2
+    assert "an option for S3 is given, and no object as output" in result.stderr
+
+
+def test_an_address_that_is_none_is_told_with_its_option(folder: Path) -> None:
+    result = run("merge", "in", "-o", "s3://seeds")
+    assert (result.exit_code, "-o: 's3://seeds' names a bucket and no object in it" in result.stderr) == (2, True)

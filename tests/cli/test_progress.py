@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rdbmerge.cli.progress import (
+    Done,
+    DoneLines,
     PullBars,
     PullLines,
-    SentLines,
     amount,
     bytes_progress,
     end_line,
@@ -105,16 +106,29 @@ def test_quiet_is_silent_and_a_pipe_gets_lines(capsys: pytest.CaptureFixture[str
     assert (captured.out, captured.err) == ("", "a: connecting\n")
 
 
-def test_bytes_that_are_sent_are_told_now_and_then() -> None:
+def test_what_goes_over_a_network_is_told_now_and_then() -> None:
     now, said = [0.0], list[str]()
-    lines = SentLines("upload", 4 << 20, said.append, clock=lambda: now[0])
-    lines(1 << 20)
-    now[0] = 9.9
-    lines(1 << 20)
+    lines = DoneLines(said.append, clock=lambda: now[0])
+    lines(Done("scan", 1, 2))
+    now[0] = 5.0
+    lines(Done("upload", 0, 4 << 20))
+    now[0] = 14.9
+    lines(Done("upload", 2 << 20, 4 << 20))
     assert said == []
-    now[0] = 10.0
-    lines(-(1 << 20))
-    assert said == ["upload: 1.0 MB of 4.0 MB, 102.4 KB/s, 30s left"]
     now[0] = 15.0
-    lines(3 << 20)
+    lines(Done("upload", 1 << 20, 4 << 20))
+    assert said == ["upload: 1.0 MB of 4.0 MB, 102.4 KB/s, 30s left"]
+    now[0] = 20.0
+    lines(Done("upload", 4 << 20, 4 << 20))
     assert len(said) == 1
+
+
+def test_lines_are_for_who_wants_them() -> None:
+    with (
+        bytes_progress(False) as none,
+        bytes_progress(True, lines=True) as quiet,
+        bytes_progress(False, lines=True) as some,
+    ):
+        assert none is None
+        assert quiet is None
+        assert isinstance(some, DoneLines)

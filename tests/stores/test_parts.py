@@ -20,6 +20,7 @@ GB = 1 << 30
 @pytest.fixture
 def real_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "LEAST_PART_BYTES", 5 * MB)
+    monkeypatch.setattr(parts, "_ROUND_BYTES", MB)
 
 
 @pytest.mark.parametrize(
