@@ -24,6 +24,9 @@ def _url(text: str) -> Any:
     return ObjectUrl.parse(text)
 
 
+URL = Parsed("address", _url)
+
+
 def _output(text: str) -> Any:
     return _url(text) if text.startswith("s3://") else Path(text)
 

@@ -133,7 +133,6 @@ class Upload:
                 size_bytes=file.size_bytes,
                 mtime_ns=file.mtime_ns,
                 begun_at_ms=order.now_ms,
-                metadata=dict(order.metadata),
             )
         )
         if self._memory.problem:
@@ -149,12 +148,12 @@ class Upload:
         multipart = Multipart(calls, order.url, state.upload_id, state.algorithm, whole=state.whole)
         same_store = (state.url, state.endpoint) == (str(order.url), self._s3.endpoint)
         same_file = (state.size_bytes, state.mtime_ns) == (file.size_bytes, file.mtime_ns)
-        same_parts = order.part_bytes in (None, state.part_bytes) and state.metadata == dict(order.metadata)
+        same_parts = order.part_bytes in (None, state.part_bytes)
         if not same_store:
             self._notes.append(f"an upload to {state.endpoint} was left unfinished: its parts may still cost money")
             return None
         if not (same_file and same_parts):
-            why = "the file has changed since" if not same_file else "it was asked for in another way"
+            why = "the file has changed since" if not same_file else "parts of another size are wanted"
             self._notes.append(f"an unfinished upload was given up: {why}")
             multipart.abandon()
             return None

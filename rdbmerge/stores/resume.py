@@ -38,7 +38,6 @@ class UploadState(BaseModel):
     size_bytes: int
     mtime_ns: int
     begun_at_ms: int
-    metadata: dict[str, str]
 
 
 def state_path(source: Path, url: ObjectUrl) -> Path:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 URL = ObjectUrl("seeds", "a.rdb")
 STATE = UploadState(
     url=str(URL), endpoint="https://s3", upload_id="id", part_bytes=5, algorithm=Algorithm.CRC32, whole=True,
-    size_bytes=10, mtime_ns=1, begun_at_ms=2, metadata={"a": "b"},
+    size_bytes=10, mtime_ns=1, begun_at_ms=2,
 )  # fmt: skip
 
 
