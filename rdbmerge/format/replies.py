@@ -62,6 +62,7 @@ class Inbox:
         self.view = memoryview(self._room)
         self.start = 0
         self.end = 0
+        self.wanted = 0  # bytes that are known to be needed at once
 
     def free(self) -> memoryview:
         """Where the next bytes go: at least 64 KB. Grows only by what has come, whatever a length promises."""
@@ -71,7 +72,8 @@ class Inbox:
                 self._move(_ROOM_BYTES)
         if len(self.view) - self.end < _LEAST_FREE_BYTES:
             held = self.end - self.start
-            self._move(max(_ROOM_BYTES, 2 * held))
+            grown = min(2 * held, self.wanted) if self.wanted > held else 2 * held
+            self._move(max(_ROOM_BYTES, grown + _LEAST_FREE_BYTES))
         return self.view[self.end :]
 
     def _move(self, size_bytes: int) -> None:
@@ -248,6 +250,7 @@ class Dumps:
         self.end = MAGIC_BYTES  # of the entries; what a walk takes for a magic stands before them
         self._places = np.zeros(count, np.int64)
         self._row = 0
+        self._enough = 0  # bytes that must have come before another answer can be taken
 
     def commands(self) -> memoryview:
         """What to send."""
@@ -279,6 +282,8 @@ class Dumps:
 
     def _take_rows(self, inbox: Inbox, asked_at_ms: int) -> None:
         keys, first, start = self.keys, self._row, inbox.start
+        if inbox.end - start < self._enough:
+            return
         self._make_room(inbox.end - start)
         row, stop, end = take_dumps(
             inbox.view, start, inbox.end, keys.data, keys.starts, keys.ends, first, len(keys),
@@ -293,6 +298,10 @@ class Dumps:
             self._odd(inbox, odd, asked_at_ms)
         self._row = row
         inbox.used(stop - start)
+        if row < len(keys):
+            # What has come of a large value is not looked at again before all of it is there.
+            left = inbox.end - stop
+            inbox.wanted = self._enough = left + (int(self._places[row]) if left else 1)
 
     def _make_room(self, more_bytes: int) -> None:
         """For all that `more_bytes` of replies can become."""

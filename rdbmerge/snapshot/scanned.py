@@ -75,16 +75,20 @@ class SegmentWriter:
 
     def _put(self, data: Bytes) -> None:
         self.size_bytes += len(data)
-        self._held += data
-        if len(self._held) >= _BUFFER_BYTES:
-            self._flush()
+        if len(self._held) + len(data) < _BUFFER_BYTES:
+            self._held += data
+            return
+        self._flush()
+        self._write(data)  # as it is: a large value is not copied once more
 
     def _flush(self) -> None:
-        view = memoryview(self._held)
-        done = 0
+        self._write(self._held)
+        self._held = bytearray()
+
+    def _write(self, data: Bytes) -> None:
+        view, done = memoryview(data), 0
         while done < len(view):
             done += os.write(self._fd, view[done : done + _PIECE_BYTES])
-        self._held = bytearray()
 
     def finish(self) -> Written:
         """Leave out what came again, and write the end."""

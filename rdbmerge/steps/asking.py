@@ -27,6 +27,7 @@ from rdbmerge.format.replies import (
 from rdbmerge.reach.link import Link, RefusedReplyError, refusal_error
 from rdbmerge.reach.server import Server, show_bytes
 
+_NOT_KNOWN = (b"ERR unknown command", b"NOPERM")
 _MOST_DBS = 1 << 14  # where the server does not say which it has
 
 T = TypeVar("T")
@@ -79,11 +80,15 @@ class Asker:
         self.need("SELECT", db)
 
     def knows_expiretime(self) -> bool:
-        """Whether expiries can be had exactly (Redis 7.0 and later)."""
+        """Whether expiries can be had exactly (Redis 7.0 and later). Raises the server's failure if it is not ready."""
         try:
             self._link.ask("PEXPIRETIME", b"")
         except RefusedReplyError as error:
-            return error.line.startswith(b"MOVED ")  # it knows the command, and who has the key
+            if error.line.startswith(_NOT_KNOWN):
+                return False
+            # A node of a cluster knows the command, and who has the key.
+            if not error.line.startswith((b"MOVED ", b"ASK ")):
+                raise refusal_error(self.server, error.line, command="PEXPIRETIME") from error
         return True
 
     def time_ms(self) -> int:

@@ -58,12 +58,14 @@ class Nodes:
         self._tunnels = tunnels
         self._lock = threading.Lock()
         self.servers: list[Server] = [self.asked]
+        self.answered: set[int] = set()  # those that were reached once: what is wrong with them later may pass
         self.owners: NDArray[np.int16] | None = None  # number of the server of each slot; None: no cluster
         if self._is_cluster():
             self.look_up()
 
     def _is_cluster(self) -> bool:
         asker = Asker(self.asked, self.manners.patience, self.manners.stop)
+        self.answered.add(0)
         try:
             said = asker.ask("INFO", "cluster")
             if isinstance(said, bytes):
@@ -142,19 +144,31 @@ class Way:
     def asker(self, number: int, db: int) -> tuple[Asker, bool]:
         """A connection to a server with that db selected, and whether the server tells expiries exactly."""
         if number not in self._open:
-            asker = Asker(self._nodes.servers[number], self._manners.patience, self._manners.stop)
+            asker = self._reach(number)
             try:
-                self._open[number] = asker, asker.knows_expiretime(), None
+                absolute = asker.knows_expiretime()
                 asker.leave_idle_times_alone()
             except BaseException:
-                self.drop(number)
+                asker.close()
                 raise
+            self._open[number] = asker, absolute, None
         asker, absolute, selected = self._open[number]
         if selected != db:
             if db or selected is not None:  # a cluster may know no SELECT
                 asker.select(db)
             self._open[number] = asker, absolute, db
         return asker, absolute
+
+    def _reach(self, number: int) -> Asker:
+        """A connection; a server that was reached before is worth another try, whatever keeps it from answering."""
+        try:
+            asker = Asker(self._nodes.servers[number], self._manners.patience, self._manners.stop)
+        except TargetError as error:
+            if number not in self._nodes.answered:
+                raise
+            raise TargetError(str(error), remedy=error.remedy, retryable=True) from error
+        self._nodes.answered.add(number)
+        return asker
 
     def drop(self, number: int) -> None:
         """Close a connection that is of no use any more."""

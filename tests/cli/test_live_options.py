@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli.running import run
-from realservers import RunningServer, need, running
+from realservers import RunningServer, ServerRefused, free_port, need, running
 
 from rdbmerge.verify.live_report import LiveReport
 
@@ -96,3 +97,34 @@ def test_what_cannot_be_is_refused(
     result = run("verify", *arguments)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_tls_and_a_user_of_the_servers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What managed caches want: TLS, and a user with a password; for a comparison and for a pull key by key."""
+    monkeypatch.chdir(tmp_path)
+    words = "req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -days 2 -subj /CN=localhost"
+    subprocess.run(
+        ["openssl", *words.split(), "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True
+    )
+    tls_port = free_port()
+    files = {"tls-cert-file": "c.pem", "tls-key-file": "k.pem", "tls-ca-cert-file": "c.pem"}
+    config = {name: str(tmp_path / file) for name, file in files.items()}
+    try:
+        server = running(need("redis-7.0"), config=config | {"tls-port": str(tls_port), "tls-auth-clients": "no"})
+        one = server.__enter__()
+    except ServerRefused as refused:
+        pytest.skip(f"this server has no TLS: {refused}")
+    try:
+        with one.client() as client:
+            client.mset({f"k{number}": "v" * number for number in range(1_000)})
+            shutil.copyfile(one.save(), "a.rdb")
+            client.execute_command("ACL", "SETUSER", "ann", "on", f">{PASSWORD}", "~*", "+@all")
+        url, env = f"rediss://ann@127.0.0.1:{tls_port}", {"RDBMERGE_PASSWORD": PASSWORD}
+        assert run("verify", "a.rdb", "--live", url, "--tls-ca", "c.pem", env=env).exit_code == 0
+        untrusted = run("verify", "a.rdb", "--live", url, env=env)
+        assert (untrusted.exit_code, "its certificate is not trusted" in untrusted.stderr) == (50, True)
+        pulled = run("pull", f"a={url}", "--dir", "s", "--via", "scan", "--tls-ca", "c.pem", env=env)
+        assert pulled.exit_code == 0, pulled.stderr
+        assert run("verify", "s/a.rdb", "--live", url, "--tls-insecure", env=env).exit_code == 0
+    finally:
+        server.__exit__(None, None, None)

@@ -76,8 +76,13 @@ def test_what_is_refused_is_the_servers_failure() -> None:
 def test_a_cluster_that_knows_the_command_and_not_the_key_knows_the_command() -> None:
     with FakePrimary({"PEXPIRETIME": b"-MOVED 0 127.0.0.1:7000\r\n"}) as primary, asking(primary.port) as asker:
         assert asker.knows_expiretime()
-    with FakePrimary({"PEXPIRETIME": b"-ERR unknown command\r\n"}) as primary, asking(primary.port) as asker:
-        assert not asker.knows_expiretime()
+    for line in (b"-ERR unknown command\r\n", b"-NOPERM no\r\n"):
+        with FakePrimary({"PEXPIRETIME": line}) as primary, asking(primary.port) as asker:
+            assert not asker.knows_expiretime()
+    loads, said = FakePrimary({"PEXPIRETIME": b"-LOADING wait\r\n"}), pytest.raises(TargetError, match="still loading")
+    with loads as primary, asking(primary.port) as asker, said as caught:
+        asker.knows_expiretime()
+    assert caught.value.retryable
 
 
 def test_who_is_no_server_is_told_apart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -353,6 +354,31 @@ def test_a_connection_that_is_cut_again_and_again_is_made_anew(cut: int, seeded:
                 compared(proxy.port, path, manners=patient)
         else:
             assert compared(proxy.port, path, manners=patient).verdict == "passed"
+
+
+def test_a_server_that_is_killed_and_comes_again_is_waited_for(seeded: dict[str, Path]) -> None:
+    """It loads its file again meanwhile; nothing of what it holds is found to be different."""
+    path, again = seeded["redis-7.0"], []
+    with running(
+        need("redis-7.0"), rdb=path, config={"key-load-delay": "200", "loading-process-events-interval-bytes": "1024"}
+    ) as server:
+
+        def kill(_done_bytes: int) -> None:
+            if not again:
+                server.process.kill()
+                server.process.wait()
+                again.append(subprocess.Popen(server.process.args, cwd=server.dir, stdout=subprocess.DEVNULL))
+
+        patient = Manners(patience=Patience(5, 5), retry_for_s=60)
+        try:
+            report = compared(server, path, manners=patient, connections=1, progress=kill)
+        finally:
+            for process in again:
+                process.kill()
+                process.wait()
+    assert again
+    assert report.differences == []
+    assert report.verdict == "passed"
 
 
 def test_a_server_that_hangs_is_left_in_time(seeded: dict[str, Path]) -> None:
