@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from rdbmerge.cli.progress import sum_progress
 from rdbmerge.cli.seed_options import cache_options
 from rdbmerge.cli.stopping import stoppable, stopping
 from rdbmerge.cli.store_options import URL, access_options
-from rdbmerge.errors import UsageError
+from rdbmerge.errors import RdbMergeError, UsageError
 from rdbmerge.units import format_duration_ms, format_instant
 
 if TYPE_CHECKING:
@@ -98,15 +99,28 @@ def seed_elasticache(
         plan = plan_seed(
             wanted, urls, access=access, endpoint_url=cache_endpoint_url, files=files, jobs=jobs or default_jobs(),
             beneath=None if from_file is None else read_request_file(from_file), progress=stopping(progress, stop),
+            stop=stop,
         )  # fmt: skip
         done = plan.report()
         _show_plan(done)
+        write_json(report, done.model_dump_json(indent=2))
         if execute:
-            write_json(report, done.model_dump_json(indent=2))
-            done = seed(plan, now_ms=_now_ms, limits=limits, wait=not no_wait, progress=_Lines(quiet), stop=stop)
+            with _reporting(done, report):
+                done = seed(plan, now_ms=_now_ms, limits=limits, wait=not no_wait, progress=_Lines(quiet), stop=stop)
     write_json(report, done.model_dump_json(indent=2))
     _show_end(done, execute)
     return done.exit_code
+
+
+@contextmanager
+def _reporting(planned: SeedReport, path: Path | None) -> Iterator[None]:
+    """A failure that ends the command is in its report, too."""
+    try:
+        yield
+    except RdbMergeError as error:
+        planned.outcome, planned.error, planned.remedy = "failed", str(error), error.remedy
+        write_json(path, planned.model_dump_json(indent=2))
+        raise
 
 
 def _now_ms() -> int:

@@ -86,7 +86,7 @@ def _wanted(
         )
     if count is not None and slots is not None:
         raise UsageError("--shards and --slots are both given", remedy="give one of them")
-    token = _token(auth, auth_token_file)
+    token = _token(auth, auth_token_file, given[0][0] is Kind.REPLICATION_GROUP)
     return SeedOptions(
         kind=given[0][0],
         name=given[0][1],
@@ -110,13 +110,14 @@ def _tag(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _token(ask: bool, file: Path | None) -> str | None:
+def _token(ask: bool, file: Path | None, usual: bool) -> str | None:
+    """`usual`: whether what is made takes a token at all, so that the environment's is meant for it."""
     if ask and file:
         raise UsageError("--auth and --auth-token-file are both given", remedy="give one of them")
     if ask:
         return str(click.prompt("AUTH token", hide_input=True, err=True))
     if file is None:
-        return os.environ.get(TOKEN_VARIABLE)
+        return os.environ.get(TOKEN_VARIABLE) if usual else None
     try:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

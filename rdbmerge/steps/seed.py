@@ -103,6 +103,7 @@ def plan_seed(
     files: Sequence[Path] = (),
     jobs: int = 1,
     progress: Callable[[int], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> SeedPlan:
     """Make the request and judge it; creates nothing.
 
@@ -112,17 +113,19 @@ def plan_seed(
         beneath: parameters of the API that the options win over.
         files: the files that were uploaded, one an object, where they are at hand.
         progress: is told bytes read of them.
+        stop: when set, the look ends.
 
     Raises:
         UsageError: what was asked for is no request.
         StoreError, TargetError: store or target cannot be asked at all.
+        StoppedError: `stop` was set.
     """
     if options.kind is Kind.REPLICATION_GROUP and options.shards is None:
         options = options.model_copy(update={"shards": slots_in_names(urls)})
     caches = Caches(options.kind, profile=access.profile, region=access.region, endpoint_url=endpoint_url)
     request = make_request(options, arns_of(urls, caches.region), beneath)
     check_parameters(request)
-    look = look_at_objects(urls, access, caches.facts.service, files=files, jobs=jobs, progress=progress)
+    look = look_at_objects(urls, access, caches.facts.service, files=files, jobs=jobs, progress=progress, stop=stop)
     cloud, standing, more = look_at_account(caches, request)
     checks = [*look.checks, *seed_checks(request, look.objects, cloud), *more]
     return SeedPlan(request, list(urls), caches, checks, standing, cloud.mine)

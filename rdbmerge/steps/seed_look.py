@@ -6,6 +6,7 @@ Joins stores and targets, which do not know each other. Asks only; changes nothi
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,16 +70,18 @@ def look_at_objects(
     files: Sequence[Path] = (),
     jobs: int = 1,
     progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> ObjectsLook:
     """Ask the store for each object; `files` are those that were uploaded, in the same order, if they are at hand.
 
-    Raises StoreError where the store cannot be asked at all, UsageError for another number of files than of objects.
+    Raises StoreError where the store cannot be asked at all, UsageError for another number of files than of objects,
+    StoppedError once `stop` is set.
     """
     if files and len(files) != len(urls):
         raise UsageError(
             f"{len(files)} files for {len(urls)} objects", remedy="give --rdb once for each object, in their order"
         )
-    s3 = S3(access)
+    s3 = S3(access, stop=stop)
     objects: list[ObjectFacts] = []
     checks: dict[tuple[str, str], PreflightCheck] = {}
     for number, url in enumerate(urls):

@@ -25,6 +25,7 @@ _SERVERLESS_KEY_BYTES = 4 << 10
 _SERVERLESS_ELEMENT_BYTES = 512 << 20
 _SERVERLESS_SLOT_BYTES = 32 << 30
 _SERVERLESS_CACHE_BYTES = 5_000 << 30
+_LINKED_SINCE, _CLUSTER_KEY_BYTES, _OLD_CLUSTER_KEY_BYTES = 7, 16, 48
 _ALL_SLOTS = (0, 16_383)
 
 
@@ -184,13 +185,22 @@ def layout_of(request: SeedRequest) -> Layout:
     return "valkey" if request.value("engine") == "valkey" and own else "redis"
 
 
+def cluster_key_bytes(request: SeedRequest) -> int:
+    """What a key takes more in cluster mode, where engines keep the keys of each slot together; measured on servers."""
+    if not request.cluster_mode or layout_of(request) == "valkey":
+        return 0
+    major = str(request.value("engine_version") or "").partition(".")[0]
+    return _CLUSTER_KEY_BYTES if not major.isdigit() or int(major) >= _LINKED_SINCE else _OLD_CLUSTER_KEY_BYTES
+
+
 def _memory_checks(
     request: SeedRequest, files: Sequence[SeedFile], parameters: dict[str, str] | None
 ) -> Iterator[PreflightCheck]:
-    layout = layout_of(request)
     if not files:
         return
-    total = sum(file.contents.memory_bytes.get(layout, 0) for file in files)
+    layout, per_key = layout_of(request), cluster_key_bytes(request)
+    weights = [file.contents.memory_bytes.get(layout, 0) + per_key * file.contents.all_keys for file in files]
+    total = sum(weights)
     error = max(file.contents.memory_error for file in files)
     about = f"about {format_bytes(total)} once loaded (+-{max(error, _MODEL_ERROR):.0%})"
     if request.kind is Kind.SERVERLESS:
@@ -208,7 +218,7 @@ def _memory_checks(
     usable = round(amount * (1 - (RESERVED_SHARE if percent is None else percent / 100)))
     shards = request.shards or [_ALL_SLOTS]
     loads = [
-        round(sum(f.contents.memory_bytes.get(layout, 0) * f.contents.share_of(first, last) for f in files))
+        round(sum(weight * file.contents.share_of(first, last) for weight, file in zip(weights, files, strict=True)))
         for first, last in shards
     ]
     fullest = max(loads)

@@ -167,6 +167,7 @@ def _said(options: SeedOptions, facts: KindFacts, secret: bool) -> dict[str, Any
         "engine", "engine_version", "node_type", "subnet_group", "subnet_ids", "security_group_ids", "parameter_group",
         "tls", "kms_key_id", "acl",
     )}  # fmt: skip
+    _check_version(options.kind, options.engine_version)
     if secret and "auth_token" not in facts.members:
         raise UsageError(
             f"{facts.title} takes no AUTH token",
@@ -184,6 +185,13 @@ def _said(options: SeedOptions, facts: KindFacts, secret: bool) -> dict[str, Any
     if facts.service == "elasticache" and "KmsKeyId" in said and options.kind is Kind.REPLICATION_GROUP:
         said["AtRestEncryptionEnabled"] = True
     return said | _sharding(options, facts)
+
+
+def _check_version(kind: Kind, version: str | None) -> None:
+    if kind is Kind.SERVERLESS and version is not None and not version.isdigit():
+        raise UsageError(
+            f"Serverless has no engine version {version!r}", remedy="give the major version alone: --engine-version 8"
+        )
 
 
 def _sharding(options: SeedOptions, facts: KindFacts) -> dict[str, Any]:

@@ -103,6 +103,15 @@ def test_what_failed_before_makes_nothing_even_on_a_word(world: World, url: str)
     assert created(world) == 0
 
 
+def test_a_creation_that_is_refused_is_in_the_report(world: World, url: str, tmp_path: Path) -> None:
+    world.fake.faults.refuse = {"CreateReplicationGroup": "NodeQuotaForCustomerExceeded"}
+    done = run(*arguments(world, url, "--execute", "--report", tmp_path / "seed.json"))
+    assert done.exit_code == 50
+    report = SeedReport.model_validate_json((tmp_path / "seed.json").read_text())
+    assert (report.outcome, "Service Quotas" in report.remedy) == ("failed", True)
+    assert "NodeQuotaForCustomerExceeded" in report.error
+
+
 def test_a_creation_that_fails_shows_events_and_how_to_remove_it(world: World, url: str) -> None:
     world.fake.faults.restore_failed = True
     done = run(*arguments(world, url, "--execute"))

@@ -78,6 +78,7 @@ def test_the_token_comes_from_a_file_a_prompt_or_the_environment(
         return None if wanted.auth_token is None else wanted.auth_token.get_secret_value()
 
     assert token(parsed(*named)) == "From-outside-12345"
+    assert token(parsed("--serverless-cache-name", "a")) is None
     assert token(parsed(*named, "--auth-token-file", str(tmp_path / "token"))) == "From-a-file-123456"
     assert token(parsed(*named, "--auth", input="From-a-prompt-12345\n")) == "From-a-prompt-12345"
     monkeypatch.delenv(TOKEN_VARIABLE)

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from botocore.stub import Stubber
 from objectstores import ObjectStore
 from pydantic import SecretStr
 from rdbbytes import entry, rdb, select, slot
+from realservers import need
 from redis.cluster import RedisCluster
 from seeding import World, seeding
 
 from rdbmerge.errors import TargetError, UsageError
 from rdbmerge.steps import seed_look
 from rdbmerge.steps.seed import SeedPlan, SeedReport, seed
+from rdbmerge.stores.base import ObjectUrl
 from rdbmerge.targets import elasticache
+from rdbmerge.targets.elasticache import Caches
+from rdbmerge.targets.kinds import Kind
+from rdbmerge.targets.request import SeedOptions, make_request
 from rdbmerge.targets.waiting import Waiting, WaitLimits
 
 pytestmark = pytest.mark.once
@@ -239,6 +249,68 @@ def test_the_secret_is_sent_and_neither_reported_nor_planned(world: World, plain
     assert sent[0]["AuthToken"] == TOKEN
     assert TOKEN not in report.model_dump_json()
     assert TOKEN not in repr(plan)
+
+
+def stubbed(kind: Kind, said: dict[str, Any]) -> tuple[SeedPlan, Stubber]:
+    made = make_request(SeedOptions(kind=kind, name="sessions", **said), ["arn:aws:s3:::seeds/m.rdb"])
+    caches = Caches(kind, region="eu-west-1")
+    return SeedPlan(made, [ObjectUrl("seeds", "m.rdb")], caches, [], None, mine=False), Stubber(caches.client)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_serverless_cache_that_fails_gives_the_reason_that_its_events_tell() -> None:
+    plan, stub = stubbed(Kind.SERVERLESS, {"engine": "valkey", "engine_version": "8"})
+    why = "Failed to create cache sessions. Data restoration from snapshot failed because of its version."
+    stub.add_response("create_serverless_cache", {"ServerlessCache": {"Status": "creating"}}, plan.request.to_api())
+    for status in ("CREATING", "CREATE-FAILED"):
+        rows = [{"ServerlessCacheName": "sessions", "Status": status}]
+        stub.add_response("describe_serverless_caches", {"ServerlessCaches": rows})
+    event = {
+        "SourceIdentifier": "sessions",
+        "SourceType": "serverless-cache",
+        "Message": why,
+        "Date": datetime.now(UTC),
+    }
+    stub.add_response("describe_events", {"Events": [event]})
+    with stub:
+        report = run(plan)
+        stub.assert_no_pending_responses()
+    assert (report.outcome, report.exit_code) == ("failed", 50)
+    assert [message for _, _, message in report.events] == [why]
+    assert report.clean_up.startswith("aws elasticache delete-serverless-cache --serverless-cache-name sessions")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_memorydb_cluster_ends_with_its_endpoint() -> None:
+    plan, stub = stubbed(Kind.MEMORYDB, {"engine": "valkey", "engine_version": "7.3", "node_type": "db.r7g.large"})
+    stub.add_response("create_cluster", {"Cluster": {"Status": "creating"}}, plan.request.to_api())
+    for status in ("creating", "available"):
+        row = {"Name": "sessions", "Status": status, "ClusterEndpoint": {"Address": "sessions.aws", "Port": 6379}}
+        stub.add_response("describe_clusters", {"Clusters": [row]})
+    stub.add_response("describe_events", {"Events": []})
+    with stub:
+        report = run(plan)
+        stub.assert_no_pending_responses()
+    assert (report.outcome, report.endpoint) == ("available", "sessions.aws:6379")
+
+
+def test_the_fake_is_a_program_too(object_store: ObjectStore, bucket: str, plain: Path, root: Path) -> None:
+    """Scripts start it, and end it with all its servers."""
+    with seeding(object_store, bucket) as world:
+        url = world.put(plain)
+    arguments = ("--s3", object_store.endpoint, "--server", str(need("redis-7.0").path))
+    with subprocess.Popen(
+        [sys.executable, root / "tests" / "fakes" / "elasticache.py", *arguments], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            world.endpoint = (process.stdout.readline() if process.stdout else "").strip()
+            report = run(world.plan(url))
+            assert report.outcome == "available"
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+    with pytest.raises(redis.ConnectionError), redis.Redis(*at(report)) as client:
+        client.ping()
 
 
 def test_an_unknown_parameter_is_refused_before_anything_is_asked(

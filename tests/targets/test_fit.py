@@ -9,7 +9,7 @@ from targets.asking import EVEN_TWO, GROUP, MEMORYDB, SERVERLESS, contents, requ
 
 from rdbmerge.preflight import Outcome, PreflightCheck
 from rdbmerge.snapshot.contents import PARTS, slot_shares_text
-from rdbmerge.targets.fit import SeedFile, fit_checks, layout_of, profile_of
+from rdbmerge.targets.fit import SeedFile, cluster_key_bytes, fit_checks, layout_of, profile_of
 from rdbmerge.targets.node_types import maxmemory_of
 
 pytestmark = pytest.mark.once
@@ -126,6 +126,17 @@ def test_of_shards_the_fullest_counts() -> None:
 )  # fmt: skip
 def test_memory_is_that_of_the_engine(said: dict, layout: str) -> None:
     assert layout_of(request(said)) == layout
+
+
+def test_cluster_mode_takes_more_for_every_key_of_older_engines() -> None:
+    sharded = {"shards": EVEN_TWO}
+    assert cluster_key_bytes(request(REDIS, **sharded)) == 16
+    assert cluster_key_bytes(request({**REDIS, "engine_version": "6.2"}, **sharded)) == 48
+    assert cluster_key_bytes(request(REDIS)) == cluster_key_bytes(request(GROUP, **sharded)) == 0
+    most = round(0.75 * (maxmemory_of("cache.r7g.large") or 0))
+    held = {"memory_bytes": {"redis": most, "valkey": 1}, "keys": {0: most // 16}}
+    assert lines(REDIS, more=sharded, **held)["memory"].outcome is WARNING
+    assert lines(REDIS, more=sharded, memory_bytes={"redis": most, "valkey": 1})["memory"].outcome is OK
 
 
 def test_profiles_are_those_of_the_service() -> None:

@@ -132,6 +132,7 @@ def test_the_secret_reaches_the_call_and_nothing_else(made: SeedRequest) -> None
         (MEMORYDB, {"auth_token": SecretStr(TOKEN)}, "takes no AUTH token"),
         (SERVERLESS, {"node_type": "cache.r7g.large"}, "--node-type means nothing"),
         (SERVERLESS, {"shards": EVEN_TWO}, "shards and replicates by itself"),
+        (SERVERLESS, {"engine_version": "8.1"}, "no engine version '8.1'"),
         (GROUP, {"subnet_ids": ["s"]}, "--subnet-ids means nothing"),
         (GROUP, {"acl": "a"}, "--acl means nothing"),
         (GROUP, {"engine": None}, "needs --engine"),
