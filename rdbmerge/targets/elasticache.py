@@ -6,6 +6,7 @@ chain and are not looked at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -60,8 +61,9 @@ class Caches:
             session = boto3.Session(profile_name=profile, region_name=region)
             self.client = session.client(self.facts.service, endpoint_url=endpoint_url, config=config)
             credentials = session.get_credentials()
-        except BotoCoreError as error:
-            raise TargetError(f"{self.facts.title}: {error}", remedy="give --region and --profile") from error
+        except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
+            remedy = "give --region and --profile, and check --cache-endpoint-url"
+            raise TargetError(f"{self.facts.title}: {error}", remedy=remedy) from error
         if credentials is None:
             raise TargetError(
                 f"{self.facts.title}: there are no AWS credentials",
@@ -152,11 +154,12 @@ class Caches:
         minutes = max(1, min(_LONGEST_EVENTS_MIN, -(-(now_ms - since_ms) // 60_000) + 1))
         named = "SourceName" if self.kind is Kind.MEMORYDB else "SourceIdentifier"
         sources = {standing.name, *standing.members}
+        node = re.compile(rf"{re.escape(standing.name)}(-\d{{4}})?-\d{{3}}")  # one that is no member any more
         found: set[SeedEvent] = set()
         for row in self._pages("describe_events", "Events", Duration=minutes):
             source, date = str(row.get(named, "")), row.get("Date")
             at_ms = round(date.timestamp() * 1_000) if isinstance(date, datetime) else 0
-            if (source in sources or source.startswith(f"{standing.name}-")) and at_ms >= since_ms:
+            if (source in sources or node.fullmatch(source)) and at_ms >= since_ms:
                 found.add(SeedEvent(at_ms, source, str(row.get("Message", ""))))
         return sorted(found)
 

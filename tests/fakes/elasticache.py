@@ -29,6 +29,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 NAMESPACE = "http://elasticache.amazonaws.com/doc/2015-02-02/"
 HOST = "127.0.0.1"
@@ -113,15 +115,17 @@ class FakeElastiCache:
                     raise RestoreFailed("the RDB could not be loaded", member=True)
                 self.start(group, files)
         except (RestoreFailed, redis.RedisError) as why:
-            for node in group.nodes:
-                node.status = "restore-failed"
-            if not getattr(why, "member", False):
-                group.status = "create-failed"
+            with self.lock:
+                for node in group.nodes:
+                    node.status = "restore-failed"
+                if not getattr(why, "member", False):
+                    group.status = "create-failed"
             self.note(group.nodes[0].name, "cache-cluster", f"Restore failed: {why}")
         else:
-            for node in group.nodes:
-                node.status = "available"
-            group.status = "available"
+            with self.lock:
+                for node in group.nodes:
+                    node.status = "available"
+                group.status = "available"
             self.note(name, "replication-group", f"Replication group {name} created")
 
     def fetched(self, arn: str, path: Path) -> Path:
@@ -338,7 +342,7 @@ class FakeElastiCache:
 
 
 def client_of(node: Node) -> redis.Redis:
-    return redis.Redis(HOST, node.port, protocol=2, socket_timeout=20)
+    return redis.Redis(HOST, node.port, protocol=2, socket_timeout=20, retry=Retry(NoBackoff(), 0))
 
 
 def own_slots(node: Node) -> None:

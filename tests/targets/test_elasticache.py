@@ -223,6 +223,23 @@ def test_without_credentials_or_region_it_says_what_to_do(monkeypatch: pytest.Mo
         Caches(Kind.SERVERLESS, region="eu-west-1")
 
 
+def test_events_are_of_the_group_and_its_nodes_only(group: Asked) -> None:
+    sources = ("sessions", "sessions-001", "sessions-0002-003", "sessions-b", "sessions-b-001", "other")
+    rows = [
+        {"SourceIdentifier": source, "SourceType": "cache-cluster", "Message": source, "Date": THEN}
+        for source in sources
+    ]
+    group.says("describe_events", {"Events": rows})
+    with group as caches:
+        found = caches.events(Standing("sessions", "creating", "creating"), since_ms=THEN_MS, now_ms=THEN_MS)
+    assert {one.message for one in found} == {"sessions", "sessions-001", "sessions-0002-003"}
+
+
+def test_an_endpoint_that_is_no_url_is_refused() -> None:
+    with pytest.raises(TargetError, match="nonsense"):
+        Caches(Kind.SERVERLESS, region="eu-west-1", endpoint_url="nonsense")
+
+
 def test_an_endpoint_where_nobody_is_may_come_back_and_is_named() -> None:
     caches = Caches(Kind.SERVERLESS, region="eu-west-1", endpoint_url="http://127.0.0.1:1")
     caches.client.meta.config.retries["max_attempts"] = 1
