@@ -14,7 +14,7 @@ import click
 
 from rdbmerge.cli.options import EXISTING, default_jobs, quiet_option
 from rdbmerge.cli.output import say, show_table, spent, talk, warn
-from rdbmerge.cli.progress import bytes_progress, pull_progress, sent_progress, sum_progress
+from rdbmerge.cli.progress import bytes_progress, pull_progress, sum_progress
 from rdbmerge.cli.server_options import tunnels_for
 from rdbmerge.cli.stopping import stoppable
 from rdbmerge.errors import UsageError
@@ -88,7 +88,7 @@ def _tools(file: RunFile, stop: threading.Event, tunnels: Tunnels, *, quiet: boo
         bars = {
             "pull": lambda: pull_progress(quiet),
             "verify": lambda: sum_progress(quiet, step, files),
-            "upload": lambda: sent_progress(quiet, step, files),
+            "upload": lambda: sum_progress(quiet, step, files, lines=True),
         }
         if not quiet and step != "scan":
             talk(f"{step} ...")
