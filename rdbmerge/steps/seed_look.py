@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from pydantic import ValidationError
 
 from rdbmerge.errors import StoreError, TargetError, UsageError
 from rdbmerge.plan.sharding import Slots, parse_slots
 from rdbmerge.preflight import PreflightCheck, failed, ok, warning
 from rdbmerge.snapshot.census import contents_of
 from rdbmerge.snapshot.contents import METADATA_NAME, Contents
+from rdbmerge.snapshot.manifest import Manifest
+from rdbmerge.steps.upload import manifest_url
 from rdbmerge.stores.base import ObjectUrl, S3Access, partition_of
 from rdbmerge.stores.bucket import look_at_bucket
-from rdbmerge.stores.objects import look_at
+from rdbmerge.stores.objects import StoredObject, look_at
 from rdbmerge.stores.s3 import S3
 from rdbmerge.targets.elasticache import Caches
 from rdbmerge.targets.preflight import CloudFacts, ObjectFacts
@@ -30,6 +34,7 @@ from rdbmerge.targets.standing import Standing
 Progress = Callable[[int], None]
 Answer = TypeVar("Answer")
 
+_MOST_MANIFEST_BYTES = 1 << 20
 _SHARD_NAME = re.compile(r"\.(\d{1,5}-\d{1,5})\.rdb$")
 # Of the look at a bucket: what the lines of `targets.preflight` do not say themselves.
 _OF_THE_BUCKET = ("bucket name", "bucket", "owner", "bucket policy")
@@ -108,6 +113,8 @@ def _object_facts(
     if found is None:
         return ObjectFacts(url=str(url), key=url.key, region=region, missing="it is not there", contents=held), None
     told, problem = _contents_in(found.metadata)
+    if told is None and not problem:
+        told = _contents_of_manifest(s3, found)
     check = None
     if held is not None and told is not None:
         same = held.crc64 == told.crc64
@@ -132,14 +139,32 @@ def _object_facts(
     return facts, check
 
 
-def _contents_in(metadata: object) -> tuple[Contents | None, str]:
-    text = metadata.get(METADATA_NAME) if hasattr(metadata, "get") else None
+def _contents_in(metadata: Mapping[str, str]) -> tuple[Contents | None, str]:
+    text = metadata.get(METADATA_NAME)
     if text is None:
         return None, ""
     try:
         return Contents.from_metadata(str(text)), ""
     except UsageError as error:
         return None, str(error)
+
+
+def _contents_of_manifest(s3: S3, found: StoredObject) -> Contents | None:
+    """What the manifest beside the object tells: a file that was merged straight into the store is not described."""
+    try:
+        text = s3.read(manifest_url(found.url), _MOST_MANIFEST_BYTES)
+        manifest = Manifest.model_validate_json(text)
+    except (StoreError, ValidationError):
+        return None  # no manifest, or one that is no help
+    if manifest.size_bytes != found.size_bytes:
+        return None
+    return Contents(
+        magic=manifest.magic,
+        size_bytes=manifest.size_bytes,
+        crc64=manifest.crc64,
+        keys=manifest.keys_in_file,
+        memory_bytes={},
+    )
 
 
 def look_at_account(caches: Caches, request: SeedRequest) -> tuple[CloudFacts, Standing | None, list[PreflightCheck]]:

@@ -19,7 +19,7 @@ import botocore.exceptions as failures
 from botocore.config import Config
 
 from rdbmerge.errors import RdbMergeError, StoppedError, StoreError, UsageError
-from rdbmerge.stores.base import S3Access
+from rdbmerge.stores.base import ObjectUrl, S3Access
 from rdbmerge.stores.refusals import Refusal
 
 Answer = dict[str, Any]
@@ -108,6 +108,15 @@ class S3:
                 break
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         raise StoppedError("stopped")
+
+    def read(self, url: ObjectUrl, most_bytes: int) -> bytes:
+        """The bytes of an object, `most_bytes` at most. Raises StoreError and StoppedError."""
+        answer = self.call("get_object", url, Bucket=url.bucket, Key=url.key)
+        try:
+            data: bytes = _interruptible(lambda: answer["Body"].read(most_bytes), self.stop)
+        except failures.BotoCoreError as error:
+            raise self._failure(str(url), error) from error
+        return data
 
     def _once(self, operation: str, place: str, parameters: Answer) -> Answer:
         if self.stop.is_set():

@@ -91,6 +91,12 @@ def _format_checks(file: SeedFile, profile: TargetProfile) -> Iterator[Preflight
     if unknown:
         names = ", ".join(f"{keys:,} of {rows[number].name if number in rows else number}" for number, keys in unknown)
         yield failed("value types", f"{file.name} has keys in forms that {profile.name} does not know: {names}", again)
+    elif contents.all_keys and not contents.types:
+        yield warning(
+            "value types",
+            f"in which forms the keys of {file.name} are stored is not known, nor what else it holds",
+            f"give it with --rdb, or see that it was merged with --target {_target_name(profile)}",
+        )
     else:
         yield ok("value types", f"{len(contents.types)} forms, all known to {profile.name}")
     if contents.libraries and not profile.functions:
@@ -152,6 +158,9 @@ def _whole(parameters: dict[str, str] | None, name: str) -> int | None:
 
 def _serverless_checks(file: SeedFile) -> Iterator[PreflightCheck]:
     contents = file.contents
+    if contents.all_keys and not contents.types:
+        yield warning("Serverless limits", f"the longest key and the largest value of {file.name} are not known")
+        return
     longest = f"the longest key of {file.name} has {contents.longest_key_bytes:,} bytes"
     if contents.longest_key_bytes > _SERVERLESS_KEY_BYTES:
         yield failed(
@@ -197,6 +206,10 @@ def _memory_checks(
     request: SeedRequest, files: Sequence[SeedFile], parameters: dict[str, str] | None
 ) -> Iterator[PreflightCheck]:
     if not files:
+        return
+    unknown = [file.name for file in files if file.contents.all_keys and not file.contents.memory_bytes]
+    if unknown:
+        yield warning("memory", f"how much {unknown[0]} takes once loaded is not known", "give it with --rdb")
         return
     layout, per_key = layout_of(request), cluster_key_bytes(request)
     weights = [file.contents.memory_bytes.get(layout, 0) + per_key * file.contents.all_keys for file in files]

@@ -136,9 +136,8 @@ def make_request(options: SeedOptions, arns: Sequence[str], beneath: dict[str, A
             raise UsageError(
                 f"the request file gives {member}", remedy="name the files as s3://bucket/key, and leave it out there"
             )
-    token = options.auth_token
-    if _SECRET in beneath:
-        token = token or SecretStr(str(beneath.pop(_SECRET)))
+    beneath_it = beneath.pop(_SECRET, None)
+    token = options.auth_token or (None if beneath_it is None else SecretStr(str(beneath_it)))
     name = check_name(options.name, facts)
     said = _said(options, facts, token is not None)
     parameters: dict[str, Any] = {facts.description: f"seeded by {_MARK} {_mark_of(arns)}"}

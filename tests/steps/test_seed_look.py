@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli.running import run
 from objectstores import ObjectStore
 from rdbbytes import entry, rdb, select
 from seeding import World, seeding
@@ -95,6 +96,17 @@ def test_the_file_that_is_given_must_be_that_of_the_object(world: World, tmp_pat
     assert by_name(world.plan(url, files=[other]))["file of the object"].outcome is FAILED
     with pytest.raises(UsageError, match="2 files for 1 objects"):
         world.plan(url, files=[other, other])
+
+
+def test_an_object_that_was_merged_into_the_store_is_known_by_its_manifest(world: World, tmp_path: Path) -> None:
+    done = run("merge", small(tmp_path), "-o", f"s3://{world.bucket}/straight.rdb", "--jobs", "1", "-q")
+    assert done.exit_code == 0, done.stderr
+    found = by_name(world.plan(ObjectUrl(world.bucket, "straight.rdb")))
+    assert found["object"].outcome is OK
+    assert found["RDB version"].outcome is OK
+    assert found["memory"].outcome is WARNING
+    world.store.client().delete_object(Bucket=world.bucket, Key="straight.rdb.manifest.json")
+    assert by_name(world.plan(ObjectUrl(world.bucket, "straight.rdb")))["contents"].outcome is WARNING
 
 
 def test_a_description_that_is_not_ours_is_a_warning(world: World, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from storing import client
 
 from rdbmerge.errors import StoppedError, StoreError, UsageError
 from rdbmerge.stores import s3 as door
-from rdbmerge.stores.base import S3Access
+from rdbmerge.stores.base import ObjectUrl, S3Access
 from rdbmerge.stores.s3 import S3
 
 pytestmark = pytest.mark.once
@@ -110,3 +110,12 @@ def test_amazon_is_known_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None
     assert (s3.endpoint, s3.chosen_region) == ("https://s3.eu-west-1.amazonaws.com", None)
     assert S3(S3Access(region="cn-north-1")).endpoint == "https://s3.cn-north-1.amazonaws.com.cn"
     assert S3(S3Access(region="eu-west-1")).chosen_region == "eu-west-1"
+
+
+def test_small_objects_are_read_and_no_further_than_was_said(object_store: ObjectStore, bucket: str) -> None:
+    object_store.client().put_object(Bucket=bucket, Key="small", Body=b"0123456789")
+    s3 = S3(S3Access())
+    assert s3.read(ObjectUrl(bucket, "small"), 100) == b"0123456789"
+    assert s3.read(ObjectUrl(bucket, "small"), 4) == b"0123"
+    with pytest.raises(StoreError, match="none"):
+        s3.read(ObjectUrl(bucket, "none"), 100)

@@ -63,6 +63,16 @@ def test_each_rule_at_its_border(said: dict, held: dict, name: str, outcome: Out
         assert check.remedy
 
 
+def test_of_a_file_that_is_known_by_its_manifest_only_the_rest_is_a_warning() -> None:
+    little = {"types": {}, "memory_bytes": {}}
+    for said in (GROUP, SERVERLESS):
+        found = lines(said, **little)
+        assert found["RDB version"].outcome is OK
+        assert found["value types"].outcome is found["memory"].outcome is WARNING
+    assert found["Serverless limits"].outcome is WARNING
+    assert lines(GROUP, **little, keys={0: 1, 16: 1})["databases"].outcome is FAILED
+
+
 def test_functions_and_modules_are_not_mentioned_where_there_are_none() -> None:
     assert not {"functions", "modules"} & lines(GROUP).keys()
 

@@ -114,10 +114,14 @@ def test_what_the_api_does_not_know_is_named(beneath: dict[str, Any], finding: s
 
 
 def secrets() -> list[SeedRequest]:
-    return [request(auth_token=SecretStr(TOKEN)), request(beneath={"AuthToken": TOKEN})]
+    return [
+        request(auth_token=SecretStr(TOKEN)),
+        request(beneath={"AuthToken": TOKEN}),
+        request(auth_token=SecretStr(TOKEN), beneath={"AuthToken": f"not-{TOKEN}"}),
+    ]
 
 
-@pytest.mark.parametrize("made", secrets(), ids=["option", "file"])
+@pytest.mark.parametrize("made", secrets(), ids=["option", "file", "both"])
 def test_the_secret_reaches_the_call_and_nothing_else(made: SeedRequest) -> None:
     assert made.to_api()["AuthToken"] == TOKEN
     assert made.shown()["AuthToken"] == HIDDEN
