@@ -23,6 +23,7 @@ FINDINGS = ROOT / "fuzz-out"
 READ_BY = {
     "whole": ("rdbmerge.plan", "rdbmerge.merge", "rdbmerge.verify", "rdbmerge.snapshot", "rdbmerge.steps"),
     "handshake": ("rdbmerge.replication",),
+    "replies": ("rdbmerge.format",),
     "papers": ("rdbmerge.snapshot", "rdbmerge.plan.model"),
 }
 GUIDED = importlib.util.find_spec("atheris") is not None

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fakes.primary import TIME_REPLY
 from fakes.recorded import conversation_names, load
-from fuzz.targets import MAGICS, example_papers
+from fuzz.targets import MAGICS, example_papers, sealed_dump
 from rdbbytes import crc64
 
 from rdbmerge.format import codes
@@ -60,6 +61,8 @@ def seeds(target: str) -> list[bytes]:
         found = [data[:-8] if target == "whole" else data for data in found]
     elif target == "handshake":
         found = list(_conversations())
+    elif target == "replies":
+        found = list(_answers())
     else:
         found = [*example_papers(), *_real_papers()]
     return list(dict.fromkeys(found))
@@ -82,6 +85,17 @@ def _conversations() -> Iterator[bytes]:
         said = load(name)
         yield bytes((number % 256,)) + b"+OK\r\n+PONG\r\n" + b"+OK\r\n" * 4 + said.after_sync[:4_000]
         yield bytes((number % 256,)) + b"+OK\r\n" + said.heard[:4_000]
+
+
+def _answers() -> Iterator[bytes]:
+    """Pages of SCAN, answers to DUMP of three keys, and values that are sealed by the target."""
+    for number, page in enumerate((b"*2\r\n$1\r\n0\r\n*0\r\n", b"*2\r\n$2\r\n17\r\n*2\r\n$1\r\na\r\n$3\r\nb\r\n\r\n")):
+        yield bytes((number, 0)) + page * 3 + b"-LOADING wait\r\n"
+    for number, (_, _, payload) in enumerate(values()):
+        yield bytes((number % 256, 2)) + payload
+        if number % 8 == 0:
+            said = [sealed_dump(payload), b"$-1\r\n:-2\r\n", b"-MOVED 1 h:1\r\n-MOVED 1 h:1\r\n"]
+            yield bytes((number % 256, 1)) + TIME_REPLY + b"".join(said) + TIME_REPLY
 
 
 def _real_papers() -> list[bytes]:

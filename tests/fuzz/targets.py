@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fakes.primary import TIME_REPLY
 from modes.twins import Questions, rooms, story
 from rdbbytes import crc64
 
@@ -161,6 +162,64 @@ def _conversation(pieces: list[bytes]) -> list[Any]:
     return [*events, bytes(body)]
 
 
+def replies(data: bytes) -> None:
+    """What a server answers to SCAN and DUMP: by both cores alike, and alike wherever the stream is cut.
+
+    The first byte chooses the cut, the second what is asked; of a third of the inputs the rest is the value of a dump
+    whose checksum is right.
+    """
+    if len(data) < 3:
+        return
+    size, asked, said = 1 + data[0] % 64, data[1] % 3, data[2:_MOST_BYTES]
+    if asked == 2:
+        good, sealed = sealed_dump(b"\x00\x01v"), sealed_dump(said)
+        said = TIME_REPLY + good + sealed + good + TIME_REPLY
+    stories = [
+        limited(lambda room=room, pieces=pieces: _replies(room, asked, pieces), len(said), slower=slower)  # type: ignore[misc]
+        for room, slower in zip(rooms(), (1.0, 20.0), strict=True)
+        for pieces in ([said], [said[start : start + size] for start in range(0, len(said), size)])
+    ]
+    if any(one != stories[0] for one in stories):
+        raise Finding(f"the answers depend on the core or on the cut: {str(stories)[:2_000]}")
+
+
+def sealed_dump(value: bytes) -> bytes:
+    """The answers to DUMP and PTTL for a value, type before it, whose checksum is right."""
+    body = value + b"\x0c\x00"
+    body += crc64(body).to_bytes(8, "little")
+    return b"$%d\r\n%s\r\n:-1\r\n" % (len(body), body)
+
+
+def _replies(room: Any, asked: int, pieces: list[bytes]) -> list[Any]:
+    """What is made of the answers so far: pages, or dumps of three keys."""
+    module = room["replies"]
+    inbox, told = module.Inbox(), []
+    dumps = module.Dumps(module.join_keys([b"a", b"", b"key"]), absolute=True)
+    try:
+        for piece in pieces:
+            inbox.put(piece)
+            while asked == 0 and (page := module.take_page(inbox)) is not None:
+                told.append((page.cursor, [page.keys.key(row) for row in range(len(page.keys))]))
+            if asked and dumps.take(inbox):
+                return [dumps.status.tolist(), sorted(dumps.errors.items()), *_entries(room, dumps)]
+    except (module.RefusedError, module.GarbledError) as error:
+        return [*told, type(error).__name__]
+    return told
+
+
+def _entries(room: Any, dumps: Any) -> list[Any]:
+    columns = room["columns"].Columns(64)
+    try:
+        told = [
+            (rows.tolist(), [bytes(view[int(start) : int(end)]) for start, end in
+                             zip(batch.entry_start[: batch.rows], batch.end[: batch.rows], strict=True)])
+            for view, batch, rows in dumps.batches(columns)
+        ]  # fmt: skip
+    except FormatError as error:
+        return [type(error).__name__]
+    return [told, sorted(dumps.errors.items())]
+
+
 def papers(data: bytes) -> None:
     """Manifests, plans and indexes: understood, or refused as our errors; an index that is wrong is no index."""
     with tempfile.TemporaryDirectory(dir=_memory_folder()) as name:
@@ -184,7 +243,14 @@ def _memory_folder() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-TARGETS: dict[str, Target] = {"rdb": rdb, "value": value, "whole": whole, "handshake": handshake, "papers": papers}
+TARGETS: dict[str, Target] = {
+    "rdb": rdb,
+    "value": value,
+    "whole": whole,
+    "handshake": handshake,
+    "replies": replies,
+    "papers": papers,
+}
 
 
 def as_text(data: bytes) -> str:

@@ -13,7 +13,7 @@ from fuzz.targets import TARGETS
 
 pytestmark = pytest.mark.once  # one run has both cores
 
-COUNTS = {"rdb": 500, "value": 4_000, "whole": 500, "handshake": 3_000, "papers": 300}
+COUNTS = {"rdb": 500, "value": 4_000, "whole": 500, "handshake": 3_000, "replies": 2_000, "papers": 300}
 
 
 @pytest.mark.parametrize("name", TARGETS)

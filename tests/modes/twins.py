@@ -69,7 +69,20 @@ ALL = dataclasses.replace(OF_ENTRIES, changes=CHANGES)
 @cache
 def rooms() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
     """Modules by name: with the compiled core, with the interpreted one. Skips where there is nothing to compare."""
-    names = ("core", "columns", "decode", "dialects", "digest", "emit", "fields", "forms", "scan", "strings", "values")
+    names = (
+        "core",
+        "columns",
+        "decode",
+        "dialects",
+        "digest",
+        "emit",
+        "fields",
+        "forms",
+        "replies",
+        "scan",
+        "strings",
+        "values",
+    )
     loaded = {name: importlib.import_module(f"{ROOM}.{name}") for name in names}
     if not loaded["core"].COMPILED:
         pytest.skip("the compiled core is absent, or left aside in this run: there is nothing to compare")

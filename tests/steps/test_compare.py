@@ -18,7 +18,7 @@ from fakes.proxy import HostileProxy
 from live import compared, found, kinds, now_ms, total
 from rdbbytes import aux, entry, rdb, record, select, strings
 from realservers import SERVERS, RunningServer, need, running
-from seed_servers import seed
+from seeding import seed
 
 from rdbmerge.errors import StoppedError, TargetError, UsageError
 from rdbmerge.plan.model import KeyPattern, Policy, Rules

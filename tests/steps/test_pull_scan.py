@@ -15,7 +15,7 @@ import pytest
 from fakes.primary import FakePrimary, bulk
 from fakes.proxy import HostileProxy
 from realservers import RunningServer, ServerBinary, each_server, need, running
-from seed_servers import seed
+from seeding import seed
 
 from rdbmerge.errors import SourceError, StoppedError
 from rdbmerge.format.columns import Columns
