@@ -15,6 +15,7 @@ import click
 
 from rdbmerge import __version__
 from rdbmerge.cli.check import check
+from rdbmerge.cli.init import init
 from rdbmerge.cli.inspect import inspect
 from rdbmerge.cli.merge import merge
 from rdbmerge.cli.pull import pull
@@ -137,5 +138,5 @@ def main() -> None:
     """Many Redis and Valkey servers into one RDB file whose correctness is proved."""
 
 
-for _command in (check, pull, inspect, merge, split, verify, upload_s3, seed_elasticache, targets, run):
+for _command in (init, check, pull, inspect, merge, split, verify, upload_s3, seed_elasticache, targets, run):
     main.add_command(_command)

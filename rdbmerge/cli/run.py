@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import click
 from rdbmerge.cli.options import EXISTING, default_jobs, quiet_option
 from rdbmerge.cli.output import say, show_table, spent, talk, warn
 from rdbmerge.cli.progress import bytes_progress, pull_progress, sum_progress
+from rdbmerge.cli.seed_elasticache import WaitingLines
 from rdbmerge.cli.server_options import tunnels_for
 from rdbmerge.cli.stopping import stoppable
 from rdbmerge.errors import UsageError
@@ -39,7 +40,7 @@ cannot tell; --keep-snapshots goes on with those at hand. A step is done again w
 part of the run file, its sources or its files changed. Steps: pull, merge, verify, and
 those that the run file has a table for. The report is in the work directory."""
 
-_STEPS = ("pull", "merge", "verify", "upload", "seed", "restore")
+_STEPS = ("pull", "merge", "verify", "upload", "seed")
 
 
 @click.command(epilog=EPILOG, short_help="Do the whole line of a run file, or what is left of it.")
@@ -85,10 +86,11 @@ def _tools(file: RunFile, stop: threading.Event, tunnels: Tunnels, *, quiet: boo
 
     @contextmanager
     def progress(step: str, files: Sequence[Path]) -> Iterator[Any]:
-        bars = {
+        bars: dict[str, Callable[[], AbstractContextManager[Any]]] = {
             "pull": lambda: pull_progress(quiet),
             "verify": lambda: sum_progress(quiet, step, files),
             "upload": lambda: sum_progress(quiet, step, files, lines=True),
+            "seed": lambda: nullcontext(WaitingLines(quiet)),
         }
         if not quiet and step != "scan":
             talk(f"{step} ...")

@@ -105,8 +105,9 @@ def seed_elasticache(
         _show_plan(done)
         write_json(report, done.model_dump_json(indent=2))
         if execute:
+            lines = WaitingLines(quiet)
             with _reporting(done, report):
-                done = seed(plan, now_ms=_now_ms, limits=limits, wait=not no_wait, progress=_Lines(quiet), stop=stop)
+                done = seed(plan, now_ms=_now_ms, limits=limits, wait=not no_wait, progress=lines, stop=stop)
     write_json(report, done.model_dump_json(indent=2))
     _show_end(done, execute)
     return done.exit_code
@@ -142,7 +143,7 @@ def _show_plan(report: SeedReport) -> None:
     show_preflight(report.checks)
 
 
-class _Lines:
+class WaitingLines:
     """A line on stderr whenever something changes, and once a minute."""
 
     def __init__(self, quiet: bool) -> None:

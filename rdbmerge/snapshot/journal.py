@@ -100,8 +100,13 @@ class Journal:
         self._save()
         return at_ms
 
+    def remember(self, step: str, facts: Mapping[str, Any]) -> None:
+        """Keep facts of a step that has begun, before it does what cannot be undone. Raises DiskError."""
+        self.state.begun[step].before = dict(facts)
+        self._save()
+
     def before(self, step: str) -> dict[str, Any]:
-        """The facts of the last time that a step was done, also while it is done again."""
+        """The facts of the last time that a step was done, or that it remembered, also while it is done again."""
         record, begun = self.state.steps.get(step), self.state.begun.get(step)
         return record.facts if record is not None else begun.before if begun is not None else {}
 

@@ -15,7 +15,7 @@ from rdbmerge.plan.model import Policy, Rules, SourceRules, Unsupported
 from rdbmerge.plan.sharding import Slots, even_slots
 from rdbmerge.replication.limits import BandwidthLimit, PullLimits
 from rdbmerge.replication.source import Source
-from rdbmerge.steps.config_targets import UploadSection
+from rdbmerge.steps.config_targets import SeedSection, UploadSection
 from rdbmerge.steps.config_values import (
     Address,
     Db,
@@ -159,8 +159,8 @@ class MergeSection(_RuleKeys):
 
     @model_validator(mode="after")
     def _check(self) -> MergeSection:
-        if self.shards is not None and self.slots is not None:
-            raise mistake("shards and slots are both given", "give one of them")
+        if self.shards is not None and self.slots not in (None, even_slots(self.shards)):
+            raise mistake("shards and slots contradict each other", "give one of them")
         if self.target is None and self.on_unsupported != "fail":
             raise mistake(f"on_unsupported = {self.on_unsupported!r} is given without a target")
         return self
@@ -187,6 +187,7 @@ class RunFile(Section):
     merge: MergeSection = MergeSection()
     verify: VerifySection = VerifySection()
     upload: UploadSection | None = None
+    seed: SeedSection | None = None
 
     @property
     def names(self) -> list[str]:

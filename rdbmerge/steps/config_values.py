@@ -19,6 +19,7 @@ from rdbmerge.plan.model import KeyPattern
 from rdbmerge.plan.profile import find_profile
 from rdbmerge.plan.selection import parse_pattern
 from rdbmerge.plan.sharding import Slots, parse_slots
+from rdbmerge.reach.server import Server
 from rdbmerge.replication.source import Source
 from rdbmerge.stores.base import ObjectUrl
 
@@ -72,6 +73,11 @@ def _source_address(text: str) -> str:
     return text
 
 
+def _target_address(text: str) -> str:
+    Server.parse(text, name="checked", password="")
+    return text
+
+
 def _beside(value: Path, info: Any) -> Path:
     """Paths are relative to the folder of the run file."""
     return Path((info.context or {}).get("folder", ".")) / value.expanduser()
@@ -90,6 +96,7 @@ ShardSlots = Annotated[list[Slots], _parsed(parse_slots)]
 LocalPath = Annotated[Path, _parsed(Path), AfterValidator(_beside)]
 Secret = Annotated[SecretStr, _parsed(SecretStr)]
 Address = Annotated[str, _parsed(_source_address)]
+TargetAddress = Annotated[str, _parsed(_target_address)]
 ObjectAddress = Annotated[ObjectUrl, _parsed(ObjectUrl.parse)]
 Jobs = Annotated[int, Field(ge=1, le=1024)]
 
@@ -120,25 +127,27 @@ class ServerKeys(Section):
 
     def options(self) -> dict[str, Any]:
         """The same for `Server.parse`. Raises UsageError for a password file that cannot be read."""
-        options: dict[str, Any] = {"username": self.user, "password": self._password(), "tls_sni": self.tls_sni}
+        options: dict[str, Any] = {"username": self.user, "tls_sni": self.tls_sni}
+        secrets = {
+            "password": read_secret("password", self.password, self.password_file),
+            "sentinel_password": self.sentinel_password,
+        }
+        options |= {name: None if secret is None else secret.get_secret_value() for name, secret in secrets.items()}
         for name in ("tls_ca", "tls_cert", "tls_key", "ssh_config"):
             path = getattr(self, name)
             options[name] = None if path is None else str(path)
         options |= {"tls_verify": not self.tls_insecure, "ssh": self.ssh, "sentinel_username": self.sentinel_user}
-        if self.sentinel_password is not None:
-            options["sentinel_password"] = self.sentinel_password.get_secret_value()
         return {name: value for name, value in options.items() if value is not None}
 
-    def _password(self) -> str | None:
-        if self.password is not None and self.password_file is not None:
-            raise UsageError("password and password_file are both given", remedy="give one of them")
-        if self.password_file is None:
-            return None if self.password is None else self.password.get_secret_value()
-        try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise UsageError(
-                f"cannot read the password file {self.password_file}: {reason}",
-                remedy="give a file that holds the password",
-            ) from error
+
+def read_secret(name: str, given: SecretStr | None, file: Path | None) -> SecretStr | None:
+    """A secret from the run file (mostly out of the environment), or from a file of its own. Raises UsageError."""
+    if given is not None and file is not None:
+        raise UsageError(f"{name} and {name}_file are both given", remedy="give one of them")
+    if file is None:
+        return given
+    try:
+        return SecretStr(file.read_text(encoding="utf-8").rstrip("\r\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"cannot read the {name} file {file}: {reason}", remedy="give a file that holds it") from error

@@ -198,8 +198,8 @@ def _twice(found: RunFile) -> Iterator[Mistake]:
 
 def _contradictions(found: RunFile) -> Iterator[Mistake]:
     """Tables that do not fit each other."""
+    if found.seed is not None and found.upload is None:
+        yield ("seed",), "a cache is seeded from objects: say with [upload] where they go"
     several = found.merge.shard_slots() is not None
     if found.upload is not None and several and not found.upload.url.is_prefix:
         yield ("upload", "url"), "each shard's file becomes an object of its own: end it with /"
-    if found.upload is not None and not several and found.upload.url.is_prefix:
-        yield ("upload", "url"), "is a folder, and there is one file: name its object"

@@ -21,7 +21,7 @@ from rdbmerge.plan.sharding import Slots, slots_text
 from rdbmerge.targets.kinds import KINDS, Kind, KindFacts
 
 HIDDEN = "(hidden)"
-_SECRET = "AuthToken"  # noqa: S105 - the parameter's name
+SECRET = "AuthToken"  # noqa: S105 - the parameter's name
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _LONGEST_NAME = 40
 _OPEN_ACL = "open-access"
@@ -104,12 +104,12 @@ class SeedRequest(BaseModel):
 
     def to_api(self) -> dict[str, Any]:
         """All parameters, the secret included: for the call and nothing else."""
-        secret = {} if self.auth_token is None else {_SECRET: self.auth_token.get_secret_value()}
+        secret = {} if self.auth_token is None else {SECRET: self.auth_token.get_secret_value()}
         return self.parameters | secret
 
     def shown(self) -> dict[str, Any]:
         """The parameters for people and reports."""
-        return self.parameters | ({} if self.auth_token is None else {_SECRET: HIDDEN})
+        return self.parameters | ({} if self.auth_token is None else {SECRET: HIDDEN})
 
     def mark(self) -> str:
         """Twelve digits that stand for the files; in the description, so that a later run knows its own work."""
@@ -136,7 +136,7 @@ def make_request(options: SeedOptions, arns: Sequence[str], beneath: dict[str, A
             raise UsageError(
                 f"the request file gives {member}", remedy="name the files as s3://bucket/key, and leave it out there"
             )
-    beneath_it = beneath.pop(_SECRET, None)
+    beneath_it = beneath.pop(SECRET, None)
     token = options.auth_token or (None if beneath_it is None else SecretStr(str(beneath_it)))
     name = check_name(options.name, facts)
     said = _said(options, facts, token is not None)

@@ -10,7 +10,19 @@ from click.testing import CliRunner, Result
 
 from rdbmerge.cli import main
 
-COMMANDS = ("check", "pull", "inspect", "merge", "split", "verify", "upload-s3", "seed-elasticache", "targets", "run")
+COMMANDS = (
+    "init",
+    "check",
+    "pull",
+    "inspect",
+    "merge",
+    "split",
+    "verify",
+    "upload-s3",
+    "seed-elasticache",
+    "targets",
+    "run",
+)
 
 
 def run(*arguments: str | Path, **options: object) -> Result:

@@ -171,7 +171,7 @@ GOLDEN: list[tuple[str, list[str]]] = [
     ),
     (
         f'{HEAD}{SOURCE}[merge]\nshards = 2\nslots = "0-16383"\n',
-        ["5: merge: shards and slots are both given; give one of them"],
+        ["5: merge: shards and slots contradict each other; give one of them"],
     ),
     (f'{HEAD}{SOURCE}[merge]\nslots = "0-5"\n', ["6: merge.slots: slot 6 is given to no shard; give every slot"]),
     (
@@ -189,7 +189,14 @@ GOLDEN: list[tuple[str, list[str]]] = [
         f'{HEAD}{SOURCE}[upload]\nurl = "http://x"\n',
         ["6: upload.url: 'http://x' is not the address of an object"],
     ),
-    (f'{HEAD}{SOURCE}[upload]\nurl = "s3://buc/f/"\n', ["6: upload.url: is a folder, and there is one file: name its"]),
+    (
+        f'{HEAD}{SOURCE}[seed]\nserverless_cache_name = "c"\n',
+        ["5: seed: a cache is seeded from objects"],
+    ),
+    (
+        f"{HEAD}{SOURCE}[seed]\nengine = 'valkey'\n",
+        ["5: seed: needs one of replication_group_id"],
+    ),
     (
         f'{HEAD}{SOURCE}[upload]\nurl = "s3://buc/k"\n[merge]\nshards = 2\n',
         ["6: upload.url: each shard's file becomes an object of its own: end it with /"],

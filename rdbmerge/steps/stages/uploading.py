@@ -11,6 +11,7 @@ from rdbmerge.steps.stages.merging import MergeStage, merged_contents
 from rdbmerge.steps.stages.tools import Performed, RunTools
 from rdbmerge.steps.upload import upload
 from rdbmerge.steps.upload_report import UploadReport
+from rdbmerge.steps.upload_source import description
 from rdbmerge.stores.base import ObjectUrl
 from rdbmerge.stores.objects import look_at
 from rdbmerge.stores.s3 import S3
@@ -61,7 +62,7 @@ class UploadStage:
                 report = upload(
                     file, url, access=section.access(), jobs=section.jobs, grant=section.grant, service=section.service,
                     force=section.force or self._is_ours(url), now_ms=tools.now_ms(), part_bytes=section.part_size,
-                    progress=tell, show=tools.say, stop=tools.stop,
+                    metadata=description(file, jobs=tools.jobs), progress=tell, show=tools.say, stop=tools.stop,
                 )  # fmt: skip
                 reports.append(report.model_dump_json(indent=2))
                 self._tell(report)
