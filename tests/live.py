@@ -29,8 +29,8 @@ def compared(
 ) -> LiveReport:
     """A comparison of files with a server; `user` and `password` in `how` are the server's."""
     port = server if isinstance(server, int) else server.port
-    login = {name: how.pop(name) for name in ("username", "password") if name in how}
-    target = Server(host="127.0.0.1", port=port, **login)
+    login = {name: how.pop(name) for name in ("username", "password", "sentinels", "service") if name in how}
+    target = Server(**({} if "sentinels" in login else {"host": "127.0.0.1", "port": port}), **login)
     with Tunnels(connect_timeout_s=5) as tunnels:
         return compare(target, against=files, rules=rules, tunnels=tunnels, now_ms=now_ms, manners=manners, **how)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rdbmerge.cli.output import heading_of, say, show_table, spent, talk, warn
 from rdbmerge.cli.verdict import show_checks, show_differences
-from rdbmerge.units import format_instant
+from rdbmerge.units import format_duration_ms, format_instant
 
 if TYPE_CHECKING:
-    from rdbmerge.verify.live_report import LiveReport
+    from rdbmerge.verify.live_report import LiveNode, LiveReport
 
 _LEFT_OUT = ("expired", "filtered", "conflict_dropped", "rejected")
 _OF_DB = ("expected", "expired_since", "scanned", "unexpected")
@@ -36,6 +36,9 @@ def show_live_report(report: LiveReport) -> None:
         title=f"On {report.target}",
     )
     say()
+    for node in report.nodes:
+        say(_node(node))
+    say()
     show_checks(report.checks, set())
     due = sum(db.due for db in report.dbs)
     say(f"{due:,} of the keys that were asked for have come to their time since the snapshot")
@@ -51,6 +54,18 @@ def show_live_report(report: LiveReport) -> None:
     rate = f", {asked / report.duration_s:,.0f} keys/s" if report.duration_s else ""
     began = f"; first run began {format_instant(report.started_at_ms)}" if report.resumed_at_ms else ""
     talk(f"Compared {asked:,} keys in {spent(report.duration_s)}{rate}{began}")
+
+
+def _node(node: LiveNode) -> str:
+    """One server: which it is, what it has of a cluster, and how its clock goes."""
+    slots = ",".join(f"{first}-{last}" for first, last in node.slots or ())
+    ahead = "behind" if node.clock_skew_ms > 0 else "ahead of"
+    clock = (
+        f"its clock {format_duration_ms(abs(node.clock_skew_ms))} {ahead} ours" if node.clock_skew_ms else "our clock"
+    )
+    return ", ".join(
+        filter(None, (f"{node.address}: {node.version or 'version not told'}", slots and f"slots {slots}", clock))
+    )
 
 
 def _show_ledger(report: LiveReport) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rdbmerge import __version__
+from rdbmerge.plan.model import Rules, Unsupported
 from rdbmerge.units import format_duration_ms
 from rdbmerge.verify.live_expected import Expected
 from rdbmerge.verify.live_report import LiveDb, LiveLine, LiveNode, LiveReport
@@ -45,6 +46,8 @@ def summarize_live(found: Findings, expected: Expected, origins: Sequence[Origin
     unexpected = sum(db.unexpected for db in dbs)
     checks = [_ledger_check(ledger), _conflicts_check(expected), _entries_check(found, ledger)]
     checks.append(_strangers_check(found, dbs, unexpected))
+    if expected.rules.target is not None:
+        checks.append(_unsupported_check(expected.rules, ledger))
     if found.library_check is not None:
         checks.append(found.library_check)
     failed = any(check.ok is False for check in checks)
@@ -139,6 +142,17 @@ def _conflicts_check(expected: Expected) -> Check:
         proves=f"keys that several sources hold are expected as the policy says ({expected.rules.on_conflict})",
         does_not_prove="that the winner is the value you want",
         detail=f"{expected.conflicts:,} keys in more than one source",
+    )
+
+
+def _unsupported_check(rules: Rules, ledger: Sequence[LiveLine]) -> Check:
+    rejected, policy = sum(line.rejected for line in ledger), rules.on_unsupported
+    return Check(
+        name="unsupported",
+        ok=not rejected or policy is not Unsupported.FAIL,
+        proves=f"what {rules.target} cannot hold was dealt with as asked ({policy})",
+        does_not_prove=f"that the server is {rules.target}",
+        detail=f"{rejected:,} keys cannot be held",
     )
 
 

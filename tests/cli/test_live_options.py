@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.running import run
+from cli.running import command, run
 from realservers import RunningServer, ServerRefused, free_port, need, running
 
 from rdbmerge.verify.live_report import LiveReport
@@ -128,3 +130,33 @@ def test_tls_and_a_user_of_the_servers_own(tmp_path: Path, monkeypatch: pytest.M
         assert run("verify", "s/a.rdb", "--live", url, "--tls-insecure", env=env).exit_code == 0
     finally:
         server.__exit__(None, None, None)
+
+
+def test_a_comparison_that_was_killed_is_taken_up(server: RunningServer) -> None:
+    """kill -9 at any moment after the first chunk: the next run asks for the rest only, and the sum is whole."""
+    with server.client() as client:
+        for db in range(1, 4):
+            client.execute_command("SELECT", db)
+            pipe = client.pipeline(transaction=False)
+            for number in range(600):
+                pipe.set(f"k{number}", "v")
+            pipe.execute()
+        shutil.copyfile(server.save(), "b.rdb")
+    words = ("verify", "b.rdb", "--live", f"127.0.0.1:{server.port}", "--checkpoint", "c.json", "--connections", "1")
+    environment = {**os.environ, "RDBMERGE_PASSWORD": PASSWORD}
+    slow = subprocess.Popen(
+        command(*words, "--max-qps", "500"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not Path("c.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    slow.kill()
+    slow.wait()
+    done = json.loads(Path("c.json").read_text())["done"]
+    assert 0 < len(done) < 4
+    again = run(*words, "--report", "r.json", env={"RDBMERGE_PASSWORD": PASSWORD})
+    assert again.exit_code == 0, again.output
+    report = LiveReport.model_validate_json(Path("r.json").read_text())
+    assert sum(line.asked for line in report.ledger) == 51 + 1_800
+    assert len(report.resumed_at_ms) == 1
+    assert not Path("c.json").exists()

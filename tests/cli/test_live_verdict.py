@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rdbmerge.cli.live_verdict import show_live_report
-from rdbmerge.verify.live_report import LiveDb, LiveLine, LiveReport
+from rdbmerge.verify.live_report import LiveDb, LiveLine, LiveNode, LiveReport
 from rdbmerge.verify.report import Check, Difference
 
 pytestmark = pytest.mark.once
@@ -38,7 +38,12 @@ def shown(capsys: pytest.CaptureFixture[str], **changes: object) -> tuple[str, s
 
 
 def test_a_report_that_passed(capsys: pytest.CaptureFixture[str]) -> None:
-    out, err = shown(capsys)
+    nodes = [
+        LiveNode(address="a:1", version="redis 7.0.15", clock_skew_ms=-5, slots=[(0, 9), (11, 11)]),
+        LiveNode(address="b:2", version=None, clock_skew_ms=0),
+    ]
+    out, err = shown(capsys, nodes=nodes)
+    assert "a:1: redis 7.0.15, slots 0-9,11-11, its clock 5ms ahead of ours\nb:2: version not told, our clock\n" in out
     lines = out.splitlines()
     assert lines[0].split() == ["Source", "Db", "Read", "Expected", "Agree", "Expired", "since", "Missing", "Different"]
     assert lines[2].split() == ["a.rdb", "1", "->", "0", "1,234", "1,234", "1,234", "0", "0", "0"]

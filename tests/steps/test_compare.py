@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 import redis
-from clusters import command, running_cluster, until
+from clusters import command, running_cluster, running_sentinel, until
 from fakes.proxy import HostileProxy
 from live import compared, found, kinds, now_ms, total
 from rdbbytes import aux, entry, rdb, record, select, strings
@@ -430,6 +430,18 @@ def test_a_checkpoint_of_another_comparison_is_refused(seeded: dict[str, Path], 
         (tmp_path / "c").write_text("{}")
         with pytest.raises(UsageError, match="is not a checkpoint"):
             compared(server, path, checkpoint=tmp_path / "c")
+
+
+def test_a_service_is_found_by_its_sentinels(seeded: dict[str, Path]) -> None:
+    path = seeded["redis-7.0"]
+    with (
+        running(need("redis-7.0"), rdb=path) as server,
+        running_sentinel(need("redis-7.0"), {"cache": server}) as sentinel,
+    ):
+        report = compared(server, path, sentinels=(("127.0.0.1", sentinel.port),), service="cache")
+    assert report.verdict == "passed"
+    assert f":{server.port}" in report.nodes[0].address or "cache" in report.nodes[0].address
+    assert "cache" in report.target
 
 
 def test_a_cluster_is_asked_node_by_node(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clusters import running_cluster
 from fakes.primary import FakePrimary, bulk
 from fakes.proxy import HostileProxy
 from realservers import RunningServer, ServerBinary, each_server, need, running
@@ -146,6 +147,17 @@ def test_binary_and_huge_keys_and_values(tmp_path: Path) -> None:
     with running(need("redis-7.0"), rdb=tmp_path / "a.rdb") as again, again.client() as client:
         assert client.get("huge") == huge
         assert client.get(b"\x00\r\n\xff") == b"$-1\r\n"
+
+
+def test_a_cluster_is_pulled_key_by_key_node_by_node(tmp_path: Path) -> None:
+    with running_cluster(need("redis-7.0")) as cluster:
+        cluster.fill(300)
+        source = Source(host="127.0.0.1", port=cluster.primaries[0].port, name="c", cluster=True)
+        report = pull([source], tmp_path, jobs=3, now_ms=now_ms, limits=QUICK, via="scan")
+        assert report.exit_code == 0, report.sources
+        manifests = [one.manifest for one in report.sources if one.manifest is not None]
+        assert [one.pulled.via for one in manifests if one.pulled] == ["scan"] * 3
+        assert sum(one.keys_in_file[0] for one in manifests) == 300
 
 
 def test_an_empty_source_is_a_file_without_keys(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def report(folder: Path, *, scanned: int = 10, unexpected: int = 0, skew_ms: int
         "scanned": {0: (scanned, unexpected)}, "announced": {0: scanned}, "strangers": [STRANGER] * unexpected,
         "settled": 0, "library_check": None, "warnings": [],
     }  # fmt: skip
-    with sides(folder, TEN) as (expected, _):
+    with sides(folder, TEN, **changes.pop("rules", {})) as (expected, _):
         origins = [expected.lines[0].origin]
         return summarize_live(Findings(**facts | changes), expected, origins)
 
@@ -80,6 +80,12 @@ def test_what_fails_it(changes: dict[str, Any], checks: list[str], tmp_path: Pat
 def test_what_could_not_be_asked_fails_nothing(tmp_path: Path) -> None:
     check = Check(name="function libraries", ok=None, proves="", does_not_prove="")
     assert report(tmp_path, library_check=check).verdict == "passed"
+
+
+def test_what_a_declared_target_cannot_hold_has_to_be_dealt_with(tmp_path: Path) -> None:
+    for policy, checks in (("fail", ["unsupported"]), ("skip", []), ("strip", [])):
+        declared = {"target": "redis-6.2", "on_unsupported": policy}
+        assert failed(report(tmp_path, rules=declared, read=12, rejected=2)) == checks
 
 
 def test_clocks_and_earlier_runs_are_warned_of(tmp_path: Path) -> None:
