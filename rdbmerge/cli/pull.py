@@ -44,7 +44,8 @@ ACL user needs +psync +replconf +ping, and +info +time for the checks.
 
 Where replication is forbidden, as in managed caches, --via scan takes SCAN, DUMP and the
 expiries instead (+scan +dump +pttl +pexpiretime +time +select). What is written meanwhile
-is in the file or not; the manifest says whether anything was."""
+is in the file or not; the manifest says whether anything was. What is read so counts as
+used, but for servers from Redis 7.2 on that allow CLIENT NO-TOUCH."""
 
 
 @click.command(epilog=EPILOG)

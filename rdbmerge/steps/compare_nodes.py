@@ -60,7 +60,7 @@ class Nodes:
         self.servers: list[Server] = [self.asked]
         self.answered: set[int] = set()  # those that were reached once: what is wrong with them later may pass
         self.owners: NDArray[np.int16] | None = None  # number of the server of each slot; None: no cluster
-        if self._is_cluster():
+        if self.asked.cluster or self._is_cluster():
             self.look_up()
 
     def _is_cluster(self) -> bool:

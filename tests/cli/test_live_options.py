@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cli.running import command, run
 from realservers import RunningServer, ServerRefused, free_port, need, running
+from sshserver import need_sshd, ssh_server
 
 from rdbmerge.verify.live_report import LiveReport
 
@@ -160,3 +161,25 @@ def test_a_comparison_that_was_killed_is_taken_up(server: RunningServer) -> None
     assert sum(line.asked for line in report.ledger) == 51 + 1_800
     assert len(report.resumed_at_ms) == 1
     assert not Path("c.json").exists()
+
+
+def test_a_server_behind_a_bastion_is_compared_and_pulled_key_by_key(server: RunningServer) -> None:
+    need_sshd()
+    with ssh_server() as bastion:
+        way = ("--ssh", "bastion", "--ssh-config", str(bastion.config))
+        place, env = f"127.0.0.1:{server.port}", {"RDBMERGE_PASSWORD": PASSWORD}
+        compared = run("verify", "a.rdb", "--live", place, *way, env=env)
+        assert compared.exit_code == 0, compared.output
+        assert f"{place} via bastion: PASSED" in compared.stdout
+        pulled = run("pull", f"a={place}", "--dir", "s", "--via", "scan", *way, env=env)
+        assert pulled.exit_code == 0, pulled.output
+        refused = run("verify", "a.rdb", "--live", "127.0.0.1:1", *way, env=env)
+        assert refused.exit_code == 50
+        assert "Try:" in refused.stderr
+
+
+def test_what_is_named_a_cluster_has_to_be_one(server: RunningServer) -> None:
+    named = run("verify", "a.rdb", "--live", f"redis-cluster://127.0.0.1:{server.port}",
+                env={"RDBMERGE_PASSWORD": PASSWORD})  # fmt: skip
+    assert named.exit_code == 50
+    assert "cluster" in named.stderr
