@@ -75,6 +75,11 @@ class Walk:
         """Where the next record starts; inside an entry that failed, where that entry starts."""
         return int(self._scanner.get_pos())
 
+    @property
+    def between_entries(self) -> bool:
+        """Whether no attribute (an expiry, say) was read that belongs to an entry yet to come."""
+        return int(self._scanner.last_end()) >= 0
+
     def __iter__(self) -> Iterator[Columns | Record]:
         rows = 0
         while True:

@@ -66,34 +66,30 @@ class MarkedTransfer:
         if len(mark) != MARK_BYTES:
             raise ValueError(f"a mark has {MARK_BYTES} bytes, not {len(mark)}")
         self._mark = mark
-        self._held = b""  # the last bytes, which may be the beginning of the mark: at most 39
+        self._held = b""  # the last bytes, where they are the beginning of the mark: at most 39
         self._passed_bytes = 0
 
     def feed(self, chunk: bytes) -> list[TransferEvent]:
         """The events of `chunk`; nothing may be fed after Finished."""
-        held = self._held
-        # Only the seam is joined; a chunk of a megabyte is searched where it lies.
-        seam = held + chunk[: MARK_BYTES - 1]
-        found = seam.find(self._mark)
+        data = self._held + chunk if self._held else chunk
+        found = data.find(self._mark)
         if found >= 0:
-            return self._finish(seam[:found], b"", chunk[found + MARK_BYTES - len(held) :])
-        found = chunk.find(self._mark)
-        if found >= 0:
-            return self._finish(held, memoryview(chunk)[:found], chunk[found + MARK_BYTES :])
-        if len(chunk) < MARK_BYTES:
-            cut = max(0, len(seam) - MARK_BYTES + 1)
-            self._held = seam[cut:]
-            return self._pass(seam[:cut])
-        self._held = chunk[len(chunk) - MARK_BYTES + 1 :]
-        return self._pass(held) + self._pass(memoryview(chunk)[: len(chunk) - MARK_BYTES + 1])
+            self._held = b""
+            return [*self._pass(memoryview(data)[:found]), Finished(data[found + MARK_BYTES :])]
+        self._held = self._beginning_at_end_of(data)
+        return self._pass(memoryview(data)[: len(data) - len(self._held)])
 
-    def _pass(self, data: bytes | memoryview) -> list[TransferEvent]:
+    def _beginning_at_end_of(self, data: bytes) -> bytes:
+        """The longest end of `data` that the mark begins with; mostly none, so that chunks pass as they came."""
+        tail = data[1 - MARK_BYTES :]
+        at = tail.find(self._mark[:1])
+        while at >= 0 and not self._mark.startswith(tail[at:]):
+            at = tail.find(self._mark[:1], at + 1)
+        return tail[at:] if at >= 0 else b""
+
+    def _pass(self, data: memoryview) -> list[TransferEvent]:
         self._passed_bytes += len(data)
         return [SnapshotBytes(data)] if data else []
-
-    def _finish(self, held: bytes, data: bytes | memoryview, rest: bytes) -> list[TransferEvent]:
-        self._held = b""
-        return [*self._pass(held), *self._pass(data), Finished(rest)]
 
     def closed(self) -> TransferCutError:
         """What it means that the connection ended here."""

@@ -29,6 +29,7 @@ class HashCollector:
         self._spill_dir = spill_dir
         self._held: dict[int, list[Hashes]] = {}
         self._held_count = 0
+        self._in_order: set[int] = set()  # dbs whose held hashes are sorted already
         self._runs: dict[int, list[Hashes]] = {}
         self._sums: dict[int, int] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -36,6 +37,7 @@ class HashCollector:
     def add(self, db: int, hashes: Hashes) -> None:
         """Take a copy of a batch's hashes."""
         self._held.setdefault(db, []).append(hashes.copy())
+        self._in_order.discard(db)
         self._held_count += len(hashes)
         self._sums[db] = (self._sums.get(db, 0) + wrapping_sum(hashes)) % (1 << 64)
         if self._held_count > self._limit:
@@ -56,7 +58,9 @@ class HashCollector:
         if held:
             joined = np.concatenate(held) if len(held) > 1 else held[0]
             held[:] = [joined]
-            joined.sort()
+            if db not in self._in_order:
+                joined.sort()
+                self._in_order.add(db)
             runs = [*runs, joined]
         if len(runs) == 1:
             yield runs[0]
@@ -81,6 +85,7 @@ class HashCollector:
             run.tofile(path)
             self._runs.setdefault(db, []).append(np.memmap(path, np.uint64, "r"))
         self._held = {}
+        self._in_order.clear()
         self._held_count = 0
 
 

@@ -37,7 +37,18 @@ CRC64 = anycrc.Model("CRC64-REDIS")
 
 def scan_facts(segment: Segment, collector: HashCollector, progress: Progress | None = None) -> IndexFacts:
     """The one pass over a segment: its facts, and its key hashes into `collector`. Raises FormatError and its kinds."""
-    return _Scan(segment, collector, progress).run()
+    findings = Findings(collector, progress)
+    findings.view = segment.view
+    # One thread walks ahead into the spare columns while the other books and sums the batch before.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="book") as booker:
+        booked: Future[None] | None = None
+        for item in segment.walk(columns=Columns(), spare=Columns()):
+            if booked is not None:
+                booked.result()
+            booked = booker.submit(findings.book, item)
+        if booked is not None:
+            booked.result()
+    return findings.facts(segment)
 
 
 def read_index(segment: Segment, *, progress: Progress | None = None) -> Index:
@@ -53,19 +64,27 @@ def read_index(segment: Segment, *, progress: Progress | None = None) -> Index:
         return index
     collector = HashCollector(segment.path.parent)
     try:
-        facts = scan_facts(segment, collector, progress)
-        _refuse_repeated_keys(segment, facts, collector)
-        _refuse_repeated_libraries(segment, facts.libraries)
-        return write_index(segment.path, facts, collector)
+        return make_index(segment, scan_facts(segment, collector, progress), collector)
     finally:
         collector.close()
 
 
-class _Scan:
-    """The one pass: books every batch and record, computes the checksum as it goes."""
+def make_index(segment: Segment, facts: IndexFacts, collector: HashCollector) -> Index:
+    """The index of a segment that was scanned, written beside it. Raises FormatError for a key or library twice."""
+    _refuse_repeated_keys(segment, facts, collector)
+    _refuse_repeated_libraries(segment, facts.libraries)
+    return write_index(segment.path, facts, collector)
 
-    def __init__(self, segment: Segment, collector: HashCollector, progress: Progress | None) -> None:
-        self.segment = segment
+
+class Findings:
+    """What one pass finds: books every batch and record, in the order of the file, and sums the bytes up to them.
+
+    `view` must hold the bytes of what is booked.
+    """
+
+    view: memoryview
+
+    def __init__(self, collector: HashCollector, progress: Progress | None = None) -> None:
         self.collector = collector
         self.progress = progress
         self.crc = 0
@@ -78,41 +97,30 @@ class _Scan:
         self.templates: list[int] = []
         self.end: End | None = None
 
-    def run(self) -> IndexFacts:
-        # One thread walks ahead into the spare columns while the other books and sums the batch before.
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="book") as booker:
-            booked: Future[None] | None = None
-            for item in self.segment.walk(columns=Columns(), spare=Columns()):
-                if booked is not None:
-                    booked.result()
-                booked = booker.submit(self._book, item)
-            if booked is not None:
-                booked.result()
-        return self._facts()
+    def book(self, item: Columns | Record) -> None:
+        """Take in the next batch or record; a batch may be used again after that."""
+        match item:
+            case Columns():
+                self._batch(item)
+            case Aux():
+                self.aux.append((_text(item.name), _text(item.value)))
+            case ResizeDb():
+                summary = self._db(item.db)
+                summary.hinted_keys = (summary.hinted_keys or 0) + item.keys
+            case Function():
+                digest = hashlib.sha256(item.code).hexdigest()
+                self.libraries.append(Library(name=_text(item.name), offset=item.offset, sha256=digest))
+            case ModuleAux():
+                data = ModuleData(module=item.module, before_keys=item.before_keys, start=item.start, end=item.end)
+                self.module_data.append(data)
+            case HashTemplate():
+                self.templates.append(item.offset)
+            case End():
+                self.end = item
+                self._checksum_to(item.checksum_offset)
 
-    def _book(self, item: Columns | Record) -> None:
-        with self.segment.naming_errors():
-            match item:
-                case Columns():
-                    self._batch(item)
-                case Aux():
-                    self.aux.append((_text(item.name), _text(item.value)))
-                case ResizeDb():
-                    summary = self._db(item.db)
-                    summary.hinted_keys = (summary.hinted_keys or 0) + item.keys
-                case Function():
-                    digest = hashlib.sha256(item.code).hexdigest()
-                    self.libraries.append(Library(name=_text(item.name), offset=item.offset, sha256=digest))
-                case ModuleAux():
-                    data = ModuleData(module=item.module, before_keys=item.before_keys, start=item.start, end=item.end)
-                    self.module_data.append(data)
-                case HashTemplate():
-                    self.templates.append(item.offset)
-                case End():
-                    self.end = item
-                    self._checksum_to(item.checksum_offset)
-
-    def _facts(self) -> IndexFacts:
+    def facts(self, segment: Segment) -> IndexFacts:
+        """All of it, once the End was booked; `segment` is the file. Raises ChecksumError and FormatError."""
         end = self.end
         if end is None:
             raise AssertionError("a walk ends with an End or an error")
@@ -120,14 +128,14 @@ class _Scan:
             raise ChecksumError(
                 f"the checksum in the file is {end.checksum:016x}, its bytes give {self.crc:016x}",
                 offset=end.checksum_offset,
-                file=self.segment.name,
+                file=segment.name,
                 remedy="the file was damaged on disk or in transit; pull or copy it again",
             )
-        _refuse_append_only_file(self.segment, end.end)
+        _refuse_append_only_file(segment, end.end)
         return IndexFacts(
-            size_bytes=self.segment.size_bytes,
-            mtime_ns=self.segment.mtime_ns,
-            magic=str(self.segment.dialect),
+            size_bytes=segment.size_bytes,
+            mtime_ns=segment.mtime_ns,
+            magic=str(segment.dialect),
             crc64=self.crc,
             stored_crc64=end.checksum,
             end=end.end,
@@ -152,10 +160,10 @@ class _Scan:
         counts = np.bincount(columns.type[: columns.rows], minlength=1)
         for number in chunk.types:
             summary.types[number] = summary.types.get(number, 0) + int(counts[number])
-        self.collector.add(columns.db, columns.hash_keys(self.segment.view))
+        self.collector.add(columns.db, columns.hash_keys(self.view))
 
     def _checksum_to(self, offset: int) -> None:
-        self.crc = CRC64.calc(self.segment.view[self.done : offset], self.crc)
+        self.crc = CRC64.calc(self.view[self.done : offset], self.crc)
         if self.progress:
             self.progress(offset - self.done)
         self.done = offset

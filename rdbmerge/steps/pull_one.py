@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +22,7 @@ from rdbmerge.replication.client import pull_snapshot
 from rdbmerge.replication.limits import PullLimits, PullProgress
 from rdbmerge.replication.pulled import PulledSnapshot
 from rdbmerge.replication.source import Source
+from rdbmerge.snapshot.following import Follower
 from rdbmerge.snapshot.index import IndexFacts
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.manifest import AfterPull, FoundNode, Manifest, Pulled, read_manifest
@@ -114,11 +116,14 @@ def pull_one(source: Source, tools: PullTools, *, received: Callable[[], None]) 
     """
     with tools.folder.partial_file(source.name) as fd:
         started_at_ms = tools.now_ms()
-        with syncing(fd):
+        path = tools.folder.partial_path(source.name)
+        # What is taken key by key is not only appended to, so it cannot be followed.
+        following = Follower(path) if tools.via == "replication" else nullcontext()
+        with syncing(fd), following as follower:
             pulled = _spool(source, tools, fd)
             received()
-            with Segment(tools.folder.partial_path(source.name), name=f"{source.name}.rdb") as segment:
-                facts = _check(segment, source, tools)
+            with Segment(path, name=f"{source.name}.rdb") as segment:
+                facts = _check(segment, source, tools, follower)
                 manifest = _manifest(segment, facts, pulled, source, started_at_ms)
         tools.folder.publish(source.name, manifest)
     return manifest
@@ -137,7 +142,7 @@ def _spool(source: Source, tools: PullTools, fd: int) -> PulledSnapshot:
         return pull_snapshot(source, sink, limits=limits, now_ms=tools.now_ms, progress=tell, stop=tools.stop)
 
 
-def _check(segment: Segment, source: Source, tools: PullTools) -> IndexFacts:
+def _check(segment: Segment, source: Source, tools: PullTools, follower: Follower | None) -> IndexFacts:
     """Structure, CRC-64, uniqueness and the exact end; leaves the index beside the partial file."""
     done = 0
 
@@ -147,7 +152,8 @@ def _check(segment: Segment, source: Source, tools: PullTools) -> IndexFacts:
         done += more_bytes
         tools.tell(PullStatus(source.name, "check", done, segment.size_bytes))
 
-    facts = read_index(segment, progress=tell).facts
+    followed = follower.finish(segment) if follower else None
+    facts = (followed or read_index(segment, progress=tell)).facts
     if facts.trailing_bytes:
         raise FormatError(
             f"the RDB ends here, but {facts.trailing_bytes:,} more bytes came",
