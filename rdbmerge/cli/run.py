@@ -120,7 +120,7 @@ def _show(report: RunReport) -> None:
         [_row(line) for line in report.lines],
     )
     if report.dry_run:
-        say("dry run: nothing was done")
+        say(f"dry run: nothing was done; it would take about {spent(report.duration_s)}")
         return
     talk(f"All done in {spent(report.duration_s)}; the report is {report.folder}/report.json")
 

@@ -95,9 +95,9 @@ def span_of(stages: Sequence[Stage], from_step: str | None, until_step: str | No
 
 
 def record_of_done(tools: RunTools, stage: Stage) -> StepRecord:
-    """Of a stage that is left out. Raises UsageError if it was not done, or its files are not as they were."""
+    """Of a stage that is left out. Raises UsageError if it was not done, or does not hold any more."""
     record = tools.journal.record(stage.name)
-    why = "it was not done" if record is None else why_again(stage, record, None)
+    why = "it was not done" if record is None else why_again(stage, record, stage.inputs())
     if record is None or why:
         raise UsageError(
             f"{stage.name} has to be done first: {why}", remedy=f"run without --from, or with --from {stage.name}"
@@ -105,9 +105,9 @@ def record_of_done(tools: RunTools, stage: Stage) -> StepRecord:
     return record
 
 
-def why_again(stage: Stage, record: StepRecord, inputs: dict[str, str] | None) -> str:
+def why_again(stage: Stage, record: StepRecord, inputs: dict[str, str]) -> str:
     """Why a step that is done does not hold any more; "" if it does."""
-    changed = [] if inputs is None else changed_inputs(record, inputs)
+    changed = changed_inputs(record, inputs)
     return f"changed: {', '.join(changed)}" if changed else stage.changed(record)
 
 

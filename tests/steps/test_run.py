@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from rows import contents
-from steps.runs import outcomes, ran, rdb_of, two_files, write_run_file
+from steps.runs import outcomes, ran, rdb_of, tools_of, two_files, write_run_file
 
 from rdbmerge.errors import ConflictError, RdbMergeError, StoppedError, UsageError, VerifyError
+from rdbmerge.steps.run import record_of_done
 from rdbmerge.steps.run_report import RunReport
+from rdbmerge.steps.stages.verifying import VerifyStage
 from rdbmerge.verify.report import VerifyReport
 
 ALL_KEPT = {"pull a": "kept", "pull b": "kept", "merge": "kept", "verify": "kept"}
@@ -153,6 +155,24 @@ def test_from_asks_that_what_comes_before_is_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"merge has to be done first: merged\.rdb is not the file") as failure:
         ran(path, from_step="verify")
     assert failure.value.remedy.startswith("run without --from, or with --from merge")
+
+
+def test_nothing_goes_on_from_a_file_that_was_not_verified(tmp_path: Path) -> None:
+    """A verification is of the file that was merged then; another one has to be verified before anything follows."""
+    path = two_files(tmp_path)
+    ran(path)
+    path.write_text(path.read_text().replace("b:", "c:"))
+    ran(path, from_step="merge", until_step="merge")
+    path.write_text(path.read_text().replace("c:", "d:"))
+    with pytest.raises(UsageError, match=r"merge has to be done first: changed: rules"):
+        ran(path, from_step="verify")
+    path.write_text(path.read_text().replace("d:", "c:"))
+    said = r"verify has to be done first: changed: merged\.rdb, plan\.json"
+    with tools_of(path) as tools, pytest.raises(UsageError, match=said):
+        record_of_done(tools, VerifyStage(tools))
+    ran(path, from_step="verify")
+    with tools_of(path) as tools:
+        assert record_of_done(tools, VerifyStage(tools)).outputs
 
 
 def test_a_step_that_fails_says_how_to_go_on_and_leaves_a_report(tmp_path: Path) -> None:
