@@ -71,8 +71,12 @@ class Columns:
         With a prefix it costs a call a key.
         """
         if key_prefix:
-            hashes = [xxh64_of(key_prefix + self.key(view, row)) for row in range(self.rows)]
-            self.key_hash[: self.rows] = hashes
+            ends, sizes = self.value_start[: self.rows].tolist(), self.key_len[: self.rows].tolist()
+            self.key_hash[: self.rows] = [
+                xxh64_of(key_prefix + view[end - size : end]) for end, size in zip(ends, sizes, strict=True)
+            ]
+            for row in np.flatnonzero(self.flags[: self.rows] & codes.KEY_ENCODED):
+                self.key_hash[row] = xxh64_of(key_prefix + self.key(view, int(row)))
             return self.key_hash[: self.rows]
         left_over = hash_keys(
             view, self.flags, self.key_start, self.key_len, self.value_start, self.key_hash, self.rows
