@@ -125,6 +125,9 @@ def check_stop(stop: threading.Event | None, server: Server) -> None:
 
 
 def _connect(server: Server, timeout_s: float, stop: threading.Event | None) -> socket.socket:
+    if server.service and not server.host:
+        # An empty host would mean this machine: whoever comes here has forgotten `sentinel.find_primary`.
+        raise ValueError(f"{server.place}: dialled before its primary was asked for")
     if server.tunnel:
         candidates = [(socket.AF_UNIX, server.tunnel.open(server, stop))]
     elif server.ssh:

@@ -51,8 +51,8 @@ class Tunnels:
     def through(self, server: AnyServer) -> AnyServer:
         """`server` with the tunnel that it is to be dialled through; itself if it has no `ssh`, or a tunnel already."""
         bastion = server.bastion
-        if bastion is None or server.tunnel is not None:
-            return server
+        if bastion is None or server.tunnel is not None or (server.service and not server.host):
+            return server  # sentinels have tunnels of their own, and so has the primary, once it is found
         target = server.unix_path or join_host_port(server.host, server.port)
         with self._lock:
             if (bastion, target) not in self._tunnels:

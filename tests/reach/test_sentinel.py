@@ -13,6 +13,7 @@ from realservers import RunningServer, ServerBinary, each_server, free_port, nee
 from sshserver import need_sshd, ssh_server
 
 from rdbmerge.errors import SourceError, StoppedError, TargetError
+from rdbmerge.reach.connection import open_socket
 from rdbmerge.reach.sentinel import find_primary
 from rdbmerge.reach.server import Found, Server
 from rdbmerge.reach.tunnels import Tunnels
@@ -192,6 +193,15 @@ def test_a_target_fails_as_a_target() -> None:
     server = Server.parse(f"redis-sentinel://127.0.0.1:{free_port()}/shop")
     with Tunnels(connect_timeout_s=5) as tunnels, pytest.raises(TargetError, match="connection refused"):
         find_primary(server, tunnels=tunnels, timeout_s=5)
+
+
+def test_a_service_is_never_dialled_before_its_primary_is_known() -> None:
+    server = Server.parse("redis-sentinel://a/shop", ssh="bastion")
+    with Tunnels(connect_timeout_s=1) as tunnels:
+        assert tunnels.through(server) is server
+    for unfound in (server, Server.parse("redis-sentinel://a/shop")):
+        with pytest.raises(ValueError, match="dialled before its primary was asked for"):
+            open_socket(unfound, timeout_s=1)
 
 
 def test_a_server_without_sentinels_is_left_as_it_is() -> None:
