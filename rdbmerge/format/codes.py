@@ -79,6 +79,15 @@ WITH_META = 4  # a dump with key metadata before its type
 INCOMPLETE = -1  # its end has not come yet
 GARBLED = -2  # it is none
 
+# How RESTORE commands are written; more than one may hold.
+ABSOLUTE = 1  # with ABSTTL
+REPLACE = 2
+HINTED = 4  # with IDLETIME or FREQ where the entry has one
+ASKING = 8  # each behind ASKING: its slot is on its way to the server
+DELETING = 16  # each behind a DEL of the key, for servers that do not know REPLACE
+
+LAPSED = 2  # in the column of wanted rows: dead by now
+
 NO_EXPIRY = -1  # in the column of expiries
 # Expiries that are written stay between these: 0 and -1 mean other things to some servers, more would overflow.
 FIRST_EXPIRY_MS = 1

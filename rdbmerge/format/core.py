@@ -21,6 +21,7 @@ _NAMES = (
     "_lzf_cy", "_hash_cy", "_cursor_cy", "_element_cy", "_packs_cy", "_values_cy", "_scan_cy", "_items_cy",
     "_streams_cy", "_decode_cy", "_fields_cy", "_pieces_cy", "_recode_cy", "_emit_cy",
     "_stream_meaning_cy", "_meaning_cy", "_digest_cy", "_slots_cy", "_crc64_cy", "_replies_cy",
+    "_restore_cy",
 )  # fmt: skip
 _PACKAGE = "rdbmerge.format"
 
@@ -74,6 +75,7 @@ judge_rows = _modules["_fields_cy"].judge_rows
 Recoder = _modules["_recode_cy"].Recoder
 survey_rows = _modules["_recode_cy"].survey_rows
 emit_rows = _modules["_emit_cy"].emit_rows
+RestoreWriter = _modules["_restore_cy"].RestoreWriter
 hash_keys = _modules["_hash_cy"].hash_keys
 xxh64_of = _modules["_hash_cy"].xxh64_of
 digest_rows = _modules["_digest_cy"].digest_rows

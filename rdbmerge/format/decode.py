@@ -58,6 +58,7 @@ class Values:
         self.templates = templates
         self.name = name
         self._items = rare.items
+        self._stream_tail = rare.stream_tail
         rows = [dialect.types.get(number) for number in range(256)]
         # The decoder knows `rare` and not this object: a ring would keep the file mapped until the next collection.
         self.decoder: Any = Decoder(
@@ -77,6 +78,10 @@ class Values:
     def items(self, number: int, start: int, end: int) -> Iterator[Item]:
         """Its items, one after the other; see `Entry.iter_items`. Raises FormatError for damaged bytes."""
         return self._items(number, start, end)
+
+    def stream_without_entries(self, number: int, start: int, end: int) -> Stream:
+        """A stream with all but its entries, which may be many. Raises FormatError for damaged bytes."""
+        return self._stream_tail(self.dialect.types[number].shape, start, end)
 
 
 class _Rare:
@@ -139,10 +144,21 @@ class _Rare:
                 )
             return value
 
+    def stream_tail(self, shape: int, start: int, end: int) -> Stream:
+        with self._naming():
+            reader = StreamReader(self.reader())
+            after = reader.walk(start, end)
+            if after < 0:
+                raise item_failure(reader)
+            return self._stream_of([], shape, after, end)
+
     def _stream(self, shape: int, start: int, end: int) -> Stream:
         reader = StreamReader(self.reader())
         entries = list(_entries(reader, start, end))
-        tail = streams.read_tail(self.view, shape, reader.where(), end)
+        return self._stream_of(entries, shape, reader.where(), end)
+
+    def _stream_of(self, entries: list[StreamEntry], shape: int, after_nodes: int, end: int) -> Stream:
+        tail = streams.read_tail(self.view, shape, after_nodes, end)
         groups: dict[bytes, Group] = {}
         for span in tail.groups:
             name = read_string(self.view, *span.name)[0]

@@ -132,16 +132,22 @@ class Emission:
         self.long_rows = _long_rows(view, columns, change)
         self.treatments = self._treatments()
 
-    def _treatments(self) -> Rows:
+    def value_treatments(self) -> Rows:
+        """How the value of each row is written, whatever becomes of its key and attributes."""
         columns, change = self.columns, self.change
-        types, flags = columns.type[: columns.rows], columns.flags[: columns.rows]
+        types = columns.type[: columns.rows]
         verdicts = self.judge.verdicts(columns)
         treatments = np.where(verdicts > codes.IN_PLACE, codes.ANEW, verdicts == codes.IN_PLACE).astype(np.uint8)
         treatments[(_treatment_table(change) != codes.COPIED)[types]] = 0
         treatments = np.maximum(treatments, _treatment_table(change)[types])
+        treatments[self.long_rows] = codes.ANEW
+        return treatments
+
+    def _treatments(self) -> Rows:
+        change, treatments = self.change, self.value_treatments()
         slow = codes.IRREGULAR | (change.dropped_flags & codes.HAS_META)
         slow |= codes.KEY_ENCODED if change.key_prefix else 0
-        treatments[((flags & slow) != 0) | self.long_rows] = codes.ANEW
+        treatments[(self.columns.flags[: self.columns.rows] & slow) != 0] = codes.ANEW
         return treatments
 
     @property
@@ -211,14 +217,24 @@ class Emission:
                 row += 1
 
     def entry_anew(self, row: int) -> Iterator[Piece]:
-        """An entry: attributes, type and key written anew, then its value, the file's own bytes where it can be."""
+        """An entry: attributes, type and key written anew, then its value."""
+        yield self._head_anew(row, self.type_anew(row))
+        yield from self.value_anew(row)
+
+    def type_anew(self, row: int) -> int:
+        """The type that the value of a row is written as."""
+        change, number = self.change, int(self.columns.type[row])
+        form = self._forms(row)[number]
+        if form == NONE:
+            raise AssertionError("an entry that the target knows no form of is left out by the plan")
+        return written_row(number, form, change.dialect, change.line)[0]
+
+    def value_anew(self, row: int) -> Iterator[Piece]:
+        """The value of a row alone, the file's own bytes where it can be; use a piece before asking for the next."""
         columns, change = self.columns, self.change
         number = int(columns.type[row])
         start, end = int(columns.value_start[row]), int(columns.end[row])
         form = self._forms(row)[number]
-        if form == NONE:
-            raise AssertionError("an entry that the target knows no form of is left out by the plan")
-        yield self._head_anew(row, written_row(number, form, change.dialect, change.line)[0])
         if form == KEEP:
             yield self._same_form(number, start, end)
         elif change.dialect.types[number].logical == Logical.STREAM:
@@ -244,13 +260,18 @@ class Emission:
         if flags & codes.HAS_FREQ:
             head += bytes((codes.OP_FREQ, int(columns.hint[row])))
         if flags & codes.HAS_META:
-            head += view[_meta_start(view, columns, row) : key_start - 1]
+            head += self.metadata(row)
         head.append(number)
         if change.key_prefix or self.long_rows[row]:
             head += string_bytes(change.key_prefix + columns.key(view, row))
         else:
             head += view[key_start:value_start]
         return head
+
+    def metadata(self, row: int) -> Piece:
+        """The record of key metadata that the row has."""
+        columns = self.columns
+        return self.view[_meta_start(self.view, columns, row) : int(columns.key_start[row]) - 1]
 
     def _same_form(self, number: int, start: int, end: int) -> Piece:
         change = self.change

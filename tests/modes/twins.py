@@ -72,6 +72,7 @@ def rooms() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
     names = (
         "core",
         "columns",
+        "commands",
         "decode",
         "dialects",
         "digest",
@@ -179,6 +180,7 @@ def _of_batch(room: dict[str, ModuleType], walk: Any, batch: Any, changes: Any) 
             said.append(attempt(partial(_emitted, room, view, batch, left_out, change)))
             digest = partial(digester.digest, batch, left_out)
             said.append(attempt(lambda digest=digest: dataclasses.astuple(digest())))
+        said.append(attempt(partial(_commanded, room, view, batch, left_out, change)))
     return said
 
 
@@ -232,6 +234,23 @@ def _meant(room: dict[str, ModuleType], walk: Any, batch: Any, rows: list[int], 
 
 def _emitted(room: dict[str, ModuleType], view: memoryview, batch: Any, left_out: Any, change: Any) -> Any:
     return _pieces(room["emit"].Emission(view, batch, change), left_out)
+
+
+def _commanded(room: dict[str, ModuleType], view: memoryview, batch: Any, left_out: Any, change: Any) -> Any:
+    """The commands that restore a batch, in one of two ways of telling expiries, and which rows were dead by then."""
+    said: list[Any] = []
+    absolute = bool(change.key_prefix)
+    form = room["commands"].RestoreForm(absolute=absolute, hints=absolute, replace=not absolute, deletes=not absolute)
+    restoration = room["commands"].Restoration(room["emit"].Emission(view, batch, change), form)
+    wanted = (left_out == 0).astype(np.uint8)
+    try:
+        for some in restoration.batches(wanted, lambda: 1_000_000_000_000, bytearray(500), asking=absolute):
+            said.append((b"".join(bytes(piece) for piece in some.pieces), some.rows.tolist()))
+    except AssertionError as error:
+        if "without live fields" not in str(error):
+            raise
+        said.append(str(error))
+    return [*said, wanted.tolist()]
 
 
 def _pieces(emission: Any, left_out: Any) -> Any:
