@@ -1,6 +1,7 @@
 """The balance sheet and its one law: read = written + expired + filtered + conflict-dropped + rejected.
 
-Where a file is one of several shards, what belongs to the others is on its sheet too: elsewhere.
+Where a file is one of several shards, what belongs to the others is on its sheet too: elsewhere. Where entries go into
+a live server, so is what was there before and stayed: skipped.
 
 Knows nothing of files; whoever moves entries books them here, by source and db.
 """
@@ -29,6 +30,7 @@ class LedgerLine(BaseModel):
     conflict_dropped: int = Field(0, description="Left out: another source's entry of the same db and key was chosen.")
     rejected: int = Field(0, description="Left out: the target cannot hold it.")
     elsewhere: int = Field(0, description="Belongs to another shard.")
+    skipped: int = Field(0, description="Left out: the live server held the key already, and was to keep it.")
     stripped: int = Field(0, description="Of the written: without a part that the target cannot hold.")
 
     @property
@@ -37,7 +39,8 @@ class LedgerLine(BaseModel):
         return self.read - self.written - sum(int(getattr(self, name)) for name in LEFT_OUT)
 
 
-LEFT_OUT = ("expired", "filtered", "conflict_dropped", "rejected", "elsewhere")  # what is not written, and why
+# What is not written, and why.
+LEFT_OUT = ("expired", "filtered", "conflict_dropped", "rejected", "elsewhere", "skipped")
 
 
 class Ledger(BaseModel):
@@ -70,7 +73,7 @@ class Ledger(BaseModel):
                     f"the ledger of {line.source} db {line.db} does not close: {line.read:,} read,"
                     f" {line.written:,} written, {line.expired:,} expired, {line.filtered:,} filtered,"
                     f" {line.conflict_dropped:,} dropped by conflict, {line.rejected:,} rejected,"
-                    f" {line.elsewhere:,} elsewhere; {line.difference:,} unaccounted for",
+                    f" {line.elsewhere:,} elsewhere, {line.skipped:,} skipped; {line.difference:,} unaccounted for",
                     remedy="this is a defect of rdbmerge: please report it with the manifests of the sources",
                 )
 

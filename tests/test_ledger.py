@@ -47,7 +47,7 @@ def test_the_failure_shows_every_account() -> None:
         Ledger(lines=[line(**counts, elsewhere=6)]).check()
     assert str(failure.value) == (
         "the ledger of a.rdb db 0 does not close: 10,000 read, 2,000 written, 1 expired, 3 filtered,"
-        " 4 dropped by conflict, 5 rejected, 6 elsewhere; 7,981 unaccounted for"
+        " 4 dropped by conflict, 5 rejected, 6 elsewhere, 0 skipped; 7,981 unaccounted for"
     )
 
 

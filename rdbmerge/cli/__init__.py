@@ -19,6 +19,7 @@ from rdbmerge.cli.init import init
 from rdbmerge.cli.inspect import inspect
 from rdbmerge.cli.merge import merge
 from rdbmerge.cli.pull import pull
+from rdbmerge.cli.restore import restore
 from rdbmerge.cli.run import run
 from rdbmerge.cli.seed_elasticache import seed_elasticache
 from rdbmerge.cli.split import split
@@ -138,5 +139,5 @@ def main() -> None:
     """Many Redis and Valkey servers into one RDB file whose correctness is proved."""
 
 
-for _command in (init, check, pull, inspect, merge, split, verify, upload_s3, seed_elasticache, targets, run):
+for _command in (init, check, pull, inspect, merge, split, verify, upload_s3, seed_elasticache, restore, targets, run):
     main.add_command(_command)

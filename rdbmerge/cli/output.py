@@ -72,8 +72,11 @@ def show_failure(message: str, remedy: str) -> None:
         click.echo(f"Try:   {remedy}", err=True)
 
 
-def show_ledger(ledger: Ledger) -> None:
-    """The balance sheet, one line a source and db, and its total; columns that are 0 throughout are left out."""
+def show_ledger(ledger: Ledger, *, done: str = "Written") -> None:
+    """The balance sheet, one line a source and db, and its total; columns that are 0 throughout are left out.
+
+    `done` says what became of the rest.
+    """
     total = ledger.total()
     names = [name for name in left_out_names(total) if name != "stripped"]
     stripped = ("stripped",) if total.stripped else ()
@@ -83,7 +86,7 @@ def show_ledger(ledger: Ledger) -> None:
         counts = [f"{getattr(line, name):,}" for name in ("read", *names, "written", *stripped)]
         rows.append((line.source, "" if line is total else moved, *counts))
     of_them = [">Of them stripped"] if stripped else []
-    show_table(("Source", ">Db", ">Read", *map(heading_of, names), ">Written", *of_them), rows, total=True)
+    show_table(("Source", ">Db", ">Read", *map(heading_of, names), f">{done}", *of_them), rows, total=True)
 
 
 def show_preflight(checks: Sequence[PreflightCheck]) -> None:
@@ -97,7 +100,7 @@ def show_preflight(checks: Sequence[PreflightCheck]) -> None:
 
 def left_out_names(*lines: object) -> list[str]:
     """The columns of a balance sheet, besides what is written, in which any of the lines has a number, but 0."""
-    names = ("expired", "filtered", "conflict_dropped", "rejected", "elsewhere", "stripped")
+    names = ("expired", "filtered", "conflict_dropped", "rejected", "elsewhere", "skipped", "stripped")
     return [name for name in names if any(getattr(line, name, 0) for line in lines)]
 
 

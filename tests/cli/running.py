@@ -20,6 +20,7 @@ COMMANDS = (
     "verify",
     "upload-s3",
     "seed-elasticache",
+    "restore",
     "targets",
     "run",
 )
