@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import bench_compare  # noqa: E402
 import bench_pull  # noqa: E402
+import bench_restore  # noqa: E402
 from bench_series import Row, seeded, timed  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -76,7 +77,11 @@ began = time.perf_counter()
 keys = sum(1 for item in rdb.RdbDecoder(sys.argv[1]))
 print(time.perf_counter() - began, keys)
 """
-ALONE = {"pull": bench_pull.rows, "compare": bench_compare.rows}  # series that --only can ask for
+ALONE = {
+    "pull": bench_pull.rows,
+    "compare": bench_compare.rows,
+    "restore": bench_restore.rows,
+}  # series that --only can ask for
 _DECODED_KEYS = 300_000  # rdbtools takes its time
 _LISTPACK_PARTS = 3
 _COLLECTIONS = ("list", "set", "zset", "hash")
