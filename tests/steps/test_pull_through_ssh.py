@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -101,3 +103,31 @@ def test_ctrl_c_ends_a_pull_through_ssh_in_order(bastion: SshServer, server: Run
     assert process.wait(10) == 130
     assert "stopped: 0 of 1 sources are in" in said
     assert [path.name for path in tmp_path.iterdir()] == [".rdbmerge.lock"]
+
+
+def test_ssh_asks_on_the_terminal_before_anything_is_drawn(
+    bastion: SshServer, server: RunningServer, tmp_path: Path
+) -> None:
+    locked = bastion.folder / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", locked], check=True)
+    with (bastion.folder / "authorized").open("a") as authorized:
+        authorized.write(locked.with_suffix(".pub").read_text())
+    config = bastion.write_config(IdentityFile=str(locked), IdentityAgent="none")
+    words = command("pull", f"a=127.0.0.1:{server.port}", "--dir", tmp_path, "--ssh", "bastion", "--ssh-config", config)
+    quiet = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert quiet.returncode == 30
+    assert "SSH server bastion refused the login (ssh: " in quiet.stderr
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(words[0], words, {**os.environ, "TERM": "xterm"})  # noqa: S606 - no shell is wanted
+    said = b""
+    with contextlib.suppress(OSError):  # the terminal ends with the process
+        while piece := os.read(terminal, 4096):
+            said += piece
+            if b"Enter passphrase for key" in said and b"open" not in said:
+                os.write(terminal, b"open sesame\n")
+                said += b" open"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+    assert said.lstrip().startswith(b"Enter passphrase for key")
+    assert b"sesame" not in said
+    assert (tmp_path / "a.rdb").exists()
