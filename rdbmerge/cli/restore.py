@@ -38,8 +38,9 @@ Example:
   rdbmerge restore merged.rdb redis://10.0.0.9 --dry-run
 
 SOURCE is an RDB file, or a folder: its *.rdb files by name. TARGET is a server or any
-node of a cluster: host:port, redis://, rediss:// (TLS) or unix://. Values are sent as
-they are and re-encoded only where the target's version needs it.
+node of a cluster: host:port, redis://, rediss:// (TLS), unix://, or the primary of
+redis-sentinel://host:port,host:port/service. Values are sent as they are and re-encoded
+only where the target's version needs it.
 
 After a failure run the same command again: it goes on from where it was. A key that may
 have been sent before is compared with what is there. What the target refuses for good is

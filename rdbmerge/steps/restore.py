@@ -18,7 +18,8 @@ from rdbmerge.errors import LedgerError, StoppedError, TargetError, UsageError
 from rdbmerge.ledger import Ledger
 from rdbmerge.plan.model import Plan, Rules
 from rdbmerge.preflight import Outcome, PreflightCheck
-from rdbmerge.reach.connection import open_socket
+from rdbmerge.reach.connection import open_socket, tunnel_failure
+from rdbmerge.reach.sentinel import find_primary
 from rdbmerge.reach.server import Server
 from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.snapshot.segment import Segment
@@ -133,9 +134,12 @@ def restore(
         and what planning a merge raises.
     """
     stop = stop or threading.Event()
+    target = find_primary(
+        target, tunnels=tunnels, timeout_s=options.connect_timeout_s, wait_s=options.retry_for_s, stop=stop
+    )
     servers = Servers(_dialling(target, tunnels, options, stop), _login(target, options), target.place)
     try:
-        met = meet(servers)
+        met = _meet(servers, tunnels.through(target))
         if rules.target is None:
             rules = rules.model_copy(update={"target": profile_name(met)})
         started_s = time.monotonic()
@@ -150,6 +154,17 @@ def restore(
             return report
     finally:
         servers.close()
+
+
+def _meet(servers: Servers, target: Server) -> Target:
+    """Look at the servers. A tunnel that was refused looks like a server that hangs up: ssh alone knows better."""
+    try:
+        return meet(servers)
+    except TargetError as error:
+        told = tunnel_failure(target)
+        if told is None:
+            raise
+        raise told from error
 
 
 def _dialling(
