@@ -22,6 +22,7 @@ from rdbmerge.errors import UsageError
 from rdbmerge.units import format_bytes
 
 if TYPE_CHECKING:
+    from rdbmerge.reach.server import Server
     from rdbmerge.reach.tunnels import Tunnels
     from rdbmerge.steps.config import RunFile
     from rdbmerge.steps.run_report import RunLine, RunReport
@@ -40,7 +41,7 @@ cannot tell; --keep-snapshots goes on with those at hand. A step is done again w
 part of the run file, its sources or its files changed. Steps: pull, merge, verify, and
 those that the run file has a table for. The report is in the work directory."""
 
-_STEPS = ("pull", "merge", "verify", "upload", "seed")
+_STEPS = ("pull", "merge", "verify", "upload", "seed", "restore")
 
 
 @click.command(epilog=EPILOG, short_help="Do the whole line of a run file, or what is left of it.")
@@ -67,7 +68,8 @@ def run(
     file = read_run_file(run_file, os.environ)
     steps = {"from_step": from_step, "until_step": until_step}
     alone = nullcontext() if dry_run and not file.run.dir.exists() else WorkDir(file.run.dir).filling()
-    servers = [server for one in file.source if (server := one.server())]
+    servers: list[Server] = [server for one in file.source if (server := one.server())]
+    servers += [] if file.restore is None else [file.restore.server()]
     timeout_s = file.pull.connect_timeout
     with stoppable() as stop, alone, tunnels_for(servers, connect_timeout_s=timeout_s, stop=stop) as tunnels:
         how = {"fresh": from_step == "pull", "keep_snapshots": keep_snapshots}
@@ -91,6 +93,7 @@ def _tools(file: RunFile, stop: threading.Event, tunnels: Tunnels, *, quiet: boo
             "verify": lambda: sum_progress(quiet, step, files),
             "upload": lambda: sum_progress(quiet, step, files, lines=True),
             "seed": lambda: nullcontext(WaitingLines(quiet)),
+            "restore": lambda: bytes_progress(quiet, lines=True),
         }
         if not quiet and step != "scan":
             talk(f"{step} ...")

@@ -22,6 +22,7 @@ def look_of_file(file: RunFile) -> Look:
         snapshots=folder.snapshots.path,
         output=folder.merged,
         bucket=None if file.upload is None else _bucket(file.upload),
+        target=None if file.restore is None else file.restore.server(),
         profile=None if file.merge.target is None else find_profile(file.merge.target),
     )
 

@@ -15,7 +15,7 @@ from rdbmerge.plan.model import Policy, Rules, SourceRules, Unsupported
 from rdbmerge.plan.sharding import Slots, even_slots
 from rdbmerge.replication.limits import BandwidthLimit, PullLimits
 from rdbmerge.replication.source import Source
-from rdbmerge.steps.config_targets import SeedSection, UploadSection
+from rdbmerge.steps.config_targets import RestoreSection, SeedSection, UploadSection
 from rdbmerge.steps.config_values import (
     Address,
     Db,
@@ -188,6 +188,7 @@ class RunFile(Section):
     verify: VerifySection = VerifySection()
     upload: UploadSection | None = None
     seed: SeedSection | None = None
+    restore: RestoreSection | None = None
 
     @property
     def names(self) -> list[str]:

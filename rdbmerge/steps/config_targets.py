@@ -9,14 +9,20 @@ from pydantic import Field, model_validator
 
 from rdbmerge.errors import UsageError
 from rdbmerge.plan.sharding import even_slots
+from rdbmerge.reach.server import Server
 from rdbmerge.steps.config_values import (
+    DurationMs,
     LocalPath,
     ObjectAddress,
     PositiveSeconds,
+    PositiveSize,
+    Seconds,
     Secret,
     Section,
+    ServerKeys,
     ShardSlots,
     SizeBytes,
+    TargetAddress,
     mistake,
     read_secret,
 )  # fmt: skip
@@ -123,3 +129,30 @@ class SeedSection(Section):
         """How patient the waiting is."""
         jitter_s = min(self.poll / 4, _LONGEST_JITTER_S)
         return WaitLimits(timeout_s=self.wait_timeout, poll_s=self.poll, jitter_s=jitter_s)
+
+
+class RestoreSection(ServerKeys):
+    """[restore]: the live server, or any node of the cluster, that the merged file is restored into."""
+
+    url: TargetAddress
+    on_busy: Literal["fail", "skip", "replace"] | None = None
+    connections: Annotated[int, Field(ge=1, le=256)] = 4
+    big_key: PositiveSize = 32 << 20
+    max_qps: Annotated[int, Field(ge=1)] | None = None
+    max_bandwidth: PositiveSize | None = None
+    max_latency: Annotated[DurationMs, Field(ge=0)] = 50
+    retry_for: Seconds = 300.0
+    timeout: PositiveSeconds = 60.0
+    connect_timeout: PositiveSeconds = 10.0
+
+    @model_validator(mode="after")
+    def _check(self) -> RestoreSection:
+        try:
+            self.server()
+        except UsageError as error:
+            raise mistake(str(error), error.remedy) from None
+        return self
+
+    def server(self) -> Server:
+        """The target. Raises UsageError."""
+        return Server.parse(self.url, **self.options())

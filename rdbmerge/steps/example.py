@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 EXAMPLE = """\
-# A run of rdbmerge: many servers become one file, proved, and then a cache.
+# A run of rdbmerge: many servers become one file, proved, and then a cache or a live server.
 #
 #   rdbmerge check FILE           look whether everything is ready
 #   rdbmerge run FILE --dry-run   see what would be done
@@ -133,7 +133,7 @@ level = "digest"
 #witness = "none"
 #witness_server = "/usr/bin/redis-server"
 
-# --- Where it goes. Each of these tables is a step of the run, if it is there. ---
+# --- Where it goes. Each of the three tables is a step of the run, if it is there. ---
 
 #[upload]
 # The object; with a / at its end the folder of objects, one a shard.
@@ -181,4 +181,23 @@ level = "digest"
 #poll = "20s"
 # Of a stand-in for ElastiCache or MemoryDB.
 #cache_endpoint_url = "https://elasticache.eu-west-1.amazonaws.com"
+
+#[restore]
+# A live server, or any node of a cluster: as the address of a source. Then user, password, tls_ca, ssh, ... as there.
+#url = "rediss://10.0.0.9:6379"
+#user = "migration"
+#password = "${TARGET_PASSWORD}"
+# What becomes of a key that is there: fail, skip or replace. Must be given for a target that is not empty.
+#on_busy = "fail"
+# Connections to each primary; larger values are sent item by item.
+#connections = 4
+#big_key = "32MB"
+# Commands and bytes a second, of all connections; slow down while a PING takes so much longer than before.
+#max_qps = 100000
+#max_bandwidth = "100MB"
+#max_latency = "50ms"
+# How long to wait for a target that is full, loading, read-only or away; for its silence; for a connection.
+#retry_for = "5m"
+#timeout = "1m"
+#connect_timeout = "10s"
 """

@@ -16,12 +16,13 @@ from rdbmerge.steps.config import RunFile
 from rdbmerge.steps.run_report import LineOutcome, RunLine, RunReport, refuse_other_file
 from rdbmerge.steps.stages.merging import MergeStage
 from rdbmerge.steps.stages.pulling import PullStage
+from rdbmerge.steps.stages.restoring import RestoreStage
 from rdbmerge.steps.stages.seeding import SeedStage
 from rdbmerge.steps.stages.tools import RunFolder, RunTools, Stage
 from rdbmerge.steps.stages.uploading import UploadStage
 from rdbmerge.steps.stages.verifying import VerifyStage
 
-STEPS = ("pull", "merge", "verify", "upload", "seed")
+STEPS = ("pull", "merge", "verify", "upload", "seed", "restore")
 
 
 def folder_of(file: RunFile) -> RunFolder:
@@ -36,6 +37,8 @@ def stages_of(tools: RunTools) -> list[Stage]:
         stages.append(UploadStage(tools, tools.file.upload))
         if tools.file.seed is not None:
             stages.append(SeedStage(tools, tools.file.seed, tools.file.upload))
+    if tools.file.restore is not None:
+        stages.append(RestoreStage(tools, tools.file.restore))
     return stages
 
 

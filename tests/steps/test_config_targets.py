@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rdbmerge.steps.config_targets import SeedSection, UploadSection
+from rdbmerge.steps.config_targets import RestoreSection, SeedSection, UploadSection
 from rdbmerge.stores.base import ObjectUrl, S3Access
 from rdbmerge.targets.kinds import Kind
 from rdbmerge.targets.waiting import WaitLimits
@@ -59,3 +59,18 @@ def test_a_seeding_that_contradicts_itself_is_refused(keys: dict[str, object], s
 
 def test_shards_and_their_even_slots_agree() -> None:
     assert seeding(shards=2, slots="0-8191,8192-16383").options().shards == [[(0, 8191)], [(8192, 16383)]]
+
+
+def test_a_restore_has_the_words_of_its_command_and_of_servers() -> None:
+    keys = {"url": "rediss://h:7000", "user": "u", "password": "hunter2", "big_key": "1MB", "max_latency": "0"}
+    section = RestoreSection.model_validate(keys)
+    server = section.server()
+    assert (server.address, server.username, server.password) == ("rediss://h:7000", "u", "hunter2")
+    assert (section.big_key, section.max_latency, section.on_busy, section.connections) == (1 << 20, 0, None, 4)
+    for wrong, said in (
+        ({"url": "h:0"}, "port"),
+        ({"user": "u", "password": None}, "no password"),
+        ({"big_key": "0"}, "0"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            RestoreSection.model_validate({**keys, **wrong})

@@ -21,11 +21,16 @@ VARIABLES = {
     "ORDERS_PASSWORD": "a",
     "SENTINEL_PASSWORD": "b",
     "AUTH_TOKEN": "Secret-Token-1234567",
+    "TARGET_PASSWORD": "c",
 }
 # Told in words, beside the key that they stand instead of.
 IN_WORDS = {
     ("source", "password_file"), ("seed", "serverless_cache_name"), ("seed", "memorydb_cluster"),
     ("seed", "subnet_ids"), ("seed", "acl"), ("seed", "auth_token_file"),
+}  # fmt: skip
+AS_OF_A_SOURCE = {
+    "password_file", "tls_ca", "tls_cert", "tls_key", "tls_sni", "tls_insecure", "ssh", "ssh_config", "sentinel_user",
+    "sentinel_password",
 }  # fmt: skip
 WHOLE = re.sub(r"^#(?=[\[a-z])", "", EXAMPLE, flags=re.MULTILINE)
 
@@ -50,18 +55,19 @@ def test_as_it_is_it_is_valid(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(EXAMPLE)
     found = read_run_file(tmp_path / "m.toml", {})
     assert found.names == ["orders"]
-    assert (found.upload, found.seed) == (None, None)
+    assert (found.upload, found.seed, found.restore) == (None, None, None)
 
 
 def test_with_every_key_it_is_valid_too(whole: RunFile) -> None:
     assert whole.names == ["orders", "sessions", "carts", "archive"]
-    assert None not in (whole.upload, whole.seed)
+    assert None not in (whole.upload, whole.seed, whole.restore)
 
 
 def test_every_key_is_in_it() -> None:
     there = set(tables(tomllib.loads(WHOLE)))
     missing = {(table, key) for table in known_keys([]) for key in known_keys([table])} - there
-    assert missing == IN_WORDS - {("source", "password_file")}
+    assert {one for one in missing if one[0] != "restore"} == IN_WORDS - {("source", "password_file")}
+    assert {key for table, key in missing if table == "restore"} == AS_OF_A_SOURCE
     for _, key in IN_WORDS:
         assert re.search(rf"^# .*\b{key} = ", EXAMPLE, re.MULTILINE), key
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cli.running import command
 from rdbbytes import aux, entry, rdb, select
+from realservers import need, running
 from steps.runs import ran, write_run_file
 
 from rdbmerge.snapshot.workdir import WorkDir
@@ -139,3 +140,32 @@ def test_two_at_once_are_refused(begun: Path) -> None:
         second = subprocess.run(command("run", begun / "run.toml"), capture_output=True, text=True, check=False)
     assert second.returncode == 2
     assert "another rdbmerge is at work in" in second.stderr
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_whole_line_killed_somewhere_ends_with_every_key_once(tmp_path: Path, seed: int) -> None:
+    """From servers to a server; what is pulled anew holds the same, and nothing is restored twice."""
+    chance, count = random.Random(seed), 30_000
+    with running(need("redis-6.2")) as one, running(need("valkey-8.1")) as other, running(need("redis-7.0")) as target:
+        for name, server in (("one", one), ("other", other)):
+            with server.client() as client, client.pipeline(transaction=False) as batch:
+                for number in range(count):
+                    batch.set(f"{name}:{number}", number)
+                batch.execute()
+        text = "".join(
+            f'[[source]]\nname = "{name}"\naddress = "127.0.0.1:{server.port}"\nkey_prefix = "{name[:2]}:"\n'
+            for name, server in (("one", one), ("other", other))
+        )
+        path = write_run_file(tmp_path, f'{text}[restore]\nurl = "127.0.0.1:{target.port}"\n')
+        for _ in range(4):
+            with subprocess.Popen(
+                command("run", path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ) as process:
+                time.sleep(chance.uniform(0.3, 2.5))
+                process.send_signal(signal.SIGKILL)
+        done = subprocess.run(command("run", path), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        with target.client() as client:
+            assert client.dbsize() == 2 * count
+            assert client.get("on:one:7") in ("7", b"7")
+            assert client.get("ot:other:29999") in ("29999", b"29999")

@@ -6,11 +6,11 @@ import json
 from typing import Any, ClassVar
 
 from rdbmerge.errors import StoppedError, TargetError, UsageError
-from rdbmerge.preflight import Outcome, PreflightCheck
+from rdbmerge.preflight import Outcome
 from rdbmerge.snapshot.journal import Inputs, StepLine, StepRecord
 from rdbmerge.steps.config_targets import SeedSection, UploadSection
 from rdbmerge.steps.seed import SeedPlan, SeedReport, plan_seed, seed
-from rdbmerge.steps.stages.tools import Performed, RunTools
+from rdbmerge.steps.stages.tools import Performed, RunTools, tell_checks
 from rdbmerge.steps.stages.uploading import UploadStage
 from rdbmerge.stores.base import ObjectUrl
 from rdbmerge.targets.request import SECRET
@@ -59,7 +59,7 @@ class SeedStage:
         )  # fmt: skip
         report = plan.report()
         self._save(report)
-        _tell(tools, report.checks)
+        tell_checks(tools, report.checks)
         if section.execute:
             self._refuse_other_content(plan)
             tools.journal.remember(self.name, {"name": report.name, "objects": self._objects()})
@@ -100,13 +100,6 @@ class SeedStage:
 
     def _save(self, report: SeedReport) -> None:
         self._tools.folder.write_json(self.name, report.model_dump_json(indent=2))
-
-
-def _tell(tools: RunTools, checks: list[PreflightCheck]) -> None:
-    for check in checks:
-        if check.outcome is not Outcome.OK:
-            remedy = f" ({check.remedy})" if check.remedy else ""
-            tools.warn(f"{check.outcome}: {check.name}: {check.finding}{remedy}")
 
 
 def _raise_failure(report: SeedReport, tools: RunTools) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from rdbmerge.errors import StoppedError
+from rdbmerge.preflight import Outcome, PreflightCheck
 from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.snapshot.journal import Inputs, Journal, Output, StepLine, StepRecord
 from rdbmerge.snapshot.manifest import write_private
@@ -130,3 +131,11 @@ class Stage(Protocol):
 
     def perform(self, at_ms: int) -> Performed:
         """Do it; `at_ms` is the clock reading that its outcome may depend on."""
+
+
+def tell_checks(tools: RunTools, checks: Sequence[PreflightCheck]) -> None:
+    """Tell what a look before the work found that is not OK."""
+    for check in checks:
+        if check.outcome is not Outcome.OK:
+            remedy = f" ({check.remedy})" if check.remedy else ""
+            tools.warn(f"{check.outcome}: {check.name}: {check.finding}{remedy}")
