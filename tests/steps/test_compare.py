@@ -15,10 +15,10 @@ import pytest
 import redis
 from clusters import command, running_cluster, running_sentinel, until
 from fakes.proxy import HostileProxy
+from filling import seed
 from live import compared, found, kinds, now_ms, total
 from rdbbytes import aux, entry, rdb, record, select, strings
 from realservers import SERVERS, RunningServer, need, running
-from seeding import seed
 
 from rdbmerge.errors import StoppedError, TargetError, UsageError
 from rdbmerge.plan.model import KeyPattern, Policy, Rules

@@ -15,8 +15,8 @@ import pytest
 from clusters import running_cluster
 from fakes.primary import FakePrimary, bulk
 from fakes.proxy import HostileProxy
+from filling import seed
 from realservers import RunningServer, ServerBinary, each_server, need, running
-from seeding import seed
 
 from rdbmerge.errors import SourceError, StoppedError
 from rdbmerge.format.columns import Columns
