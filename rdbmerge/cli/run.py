@@ -77,7 +77,7 @@ def run(
         if dry_run:
             _show(preview(tools, run_file=run_file, **steps))
             return
-        report = run_all(tools, run_file=run_file, command=f"rdbmerge run {run_file}", **steps)
+        report = run_all(tools, run_file=run_file, command=f"rdbmerge run {run_file}", on_failure=_show_lines, **steps)
     _show(report)
 
 
@@ -116,12 +116,16 @@ def _tools(file: RunFile, stop: threading.Event, tunnels: Tunnels, *, quiet: boo
     )
 
 
-def _show(report: RunReport) -> None:
+def _show_lines(report: RunReport) -> None:
     about = "About" if report.dry_run else "Duration"
     show_table(
         ("Step", "Source", "Outcome", ">Keys", ">Size", f">{about}", ">Rate", "Why"),
         [_row(line) for line in report.lines],
     )
+
+
+def _show(report: RunReport) -> None:
+    _show_lines(report)
     if report.dry_run:
         say(f"dry run: nothing was done; it would take about {spent(report.duration_s)}")
         return

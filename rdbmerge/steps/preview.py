@@ -44,7 +44,7 @@ def preview(
         elif isinstance(stage, PullStage):
             lines = list(_pull_lines(tools))
         else:
-            lines = [_line(tools, stage, forced=first is not None, before=before)]
+            lines = _lines(tools, stage, forced=first is not None, before=before)
         if before is None and any(line.outcome == "to do" for line in lines):
             before = stage.name
         report.lines += lines
@@ -52,7 +52,7 @@ def preview(
     return report
 
 
-def _line(tools: RunTools, stage: Stage, *, forced: bool, before: str | None) -> RunLine:
+def _lines(tools: RunTools, stage: Stage, *, forced: bool, before: str | None) -> list[RunLine]:
     record = tools.journal.record(stage.name)
     if record is None:
         why = f"not done yet; after {before}" if before else "not done yet"
@@ -63,16 +63,17 @@ def _line(tools: RunTools, stage: Stage, *, forced: bool, before: str | None) ->
     else:
         why = why_again(stage, record, stage.inputs())
     if record is not None and not why:
-        (line,) = kept_lines(stage.name, record, "nothing it depends on has changed", outcome="would be kept")[:1]
-        return line
+        return kept_lines(stage.name, record, "nothing it depends on has changed", outcome="would be kept")
     size = _source_bytes(tools)
-    return RunLine(
-        step=stage.name,
-        outcome="to do",
-        why=why,
-        size_bytes=size or None,
-        duration_s=_estimate_s(tools, stage.name, record, size),
-    )
+    return [
+        RunLine(
+            step=stage.name,
+            outcome="to do",
+            why=why,
+            size_bytes=size or None,
+            duration_s=_estimate_s(tools, stage.name, record, size),
+        )
+    ]
 
 
 def _source_bytes(tools: RunTools) -> int:

@@ -7,7 +7,7 @@ Knows nothing of the command line.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rdbmerge.errors import RdbMergeError, StoppedError, UsageError
@@ -43,8 +43,9 @@ def stages_of(tools: RunTools) -> list[Stage]:
 
 
 def run(
-    tools: RunTools, *, run_file: Path, from_step: str | None = None, until_step: str | None = None, command: str = ""
-) -> RunReport:
+    tools: RunTools, *, run_file: Path, from_step: str | None = None, until_step: str | None = None, command: str = "",
+    on_failure: Callable[[RunReport], None] | None = None,
+) -> RunReport:  # fmt: skip
     """Do what is not done; the report is in the work directory too, and is so when a step fails.
 
     The folder must be this process's own (`WorkDir.filling`).
@@ -53,6 +54,7 @@ def run(
         from_step: do this and all that follow, be they done or not; those before must be done.
         until_step: do nothing after this.
         command: what goes on after a failure, for its message.
+        on_failure: is told how far it came, before the failure is raised.
 
     Raises what the steps raise, and UsageError for steps that the run file does not have.
     """
@@ -75,6 +77,8 @@ def run(
             _point_on(error, stage.name, command)
             report.fail(stage.name, error)
             _save(tools, report, started_s)
+            if on_failure:
+                on_failure(report)
             raise
     _save(tools, report, started_s)
     return report

@@ -69,6 +69,9 @@ def test_a_failure_tells_how_to_go_on(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('key_prefix = "b:"\n', ""))
     done = run("run", path)
     assert done.exit_code == 20
+    assert [row[:3] for row in cells(done.stdout)[1:]] == [
+        ["pull", "a", "kept"], ["pull", "b", "kept"], ["merge", "-", "failed"],
+    ]  # fmt: skip
     assert f"what is done stays: `rdbmerge run {path}` goes on with merge" in done.stderr
 
 
