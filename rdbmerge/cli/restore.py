@@ -42,8 +42,9 @@ node of a cluster: host:port, redis://, rediss:// (TLS), unix://, or the primary
 redis-sentinel://host:port,host:port/service. Values are sent as they are and re-encoded
 only where the target's version needs it.
 
-After a failure run the same command again: it goes on from where it was. A key that may
-have been sent before is compared with what is there. What the target refuses for good is
+After a failure run the same command again: it goes on from where it was, which is kept in
+FIRST-SOURCE.TARGET.restore.json. A key that may have been sent before is compared with
+what is there. What the target refuses for good is
 listed in FIRST-SOURCE.TARGET.rejected.jsonl. An ACL user needs +restore +info +time +ping,
 +exists +dump +pttl to go on, and for values above --big-key: +del +unlink +rename
 +renamenx +pexpireat and the commands that write them."""
@@ -135,6 +136,11 @@ def _show_end(report: RestoreReport) -> int:
         say(f"function libraries: {', '.join(report.libraries)}")
     for name in report.libraries_left_out:
         warn(f"function library {name} was left as it is in the target")
+    if report.done_before:
+        talk(
+            f"{report.done_before:,} of them had been dealt with by an earlier run; --force does not look at that and"
+            " begins anew"
+        )
     talk(f"Planned in {spent(report.plan_s)}, restored in {spent(report.restore_s)}")
     if report.refused:
         show_failure(

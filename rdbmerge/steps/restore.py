@@ -56,7 +56,8 @@ class RestoreReport(_Model):
     on_busy: str
     checks: list[PreflightCheck]
     dry_run: bool
-    resumed: bool = Field(False, description="An earlier run had done a part.")
+    resumed: bool = Field(False, description="An earlier run had begun with it.")
+    done_before: int = Field(0, description="Keys that an earlier run had dealt with.")
     begun_anew: int = Field(0, description="Times that a server lost what it had, and all was sent again.")
     keys: int = Field(description="To be restored, as planned.")
     restored: int = 0
@@ -223,8 +224,10 @@ class _Run:
         """Look, tell, and refuse what cannot be. Raises TargetError and UsageError."""
         path = self.options.checkpoint or _beside(sources, self.target, "restore.json")
         fingerprint, place = plan_fingerprint(self.plan), self.target.address
-        found = None if self.options.force else read_checkpoint(path, plan=fingerprint, target=place)
-        self.keeper = Keeper(path, found or Checkpoint(plan=fingerprint, target=place))
+        found = (
+            None if self.options.force else read_checkpoint(path, plan=fingerprint, target=place, on_busy=self.on_busy)
+        )
+        self.keeper = Keeper(path, found or Checkpoint(plan=fingerprint, target=place, on_busy=self.on_busy))
         self.rejected_path = _rejected_path(sources, self.target, self.options, "rejected")
         self.rejected_bytes = found.rejected_bytes if found else 0
         self.watch = Watch(self.met.servers, self.now_ms, found.run_ids if found else {})
@@ -262,6 +265,7 @@ class _Run:
         self.rejected = RejectedKeys(self.rejected_path, self.rejected_bytes)
         if self.resumed and not still_there(self.met.servers, self.watch, self.plan, self.segments, self.keeper.parts):
             self._forget(report, "the target does not hold any more what an earlier run restored")
+        report.done_before = self._done
         self.keeper.note_servers(dict(self.watch.run_ids))  # before anything is sent: what comes after is in doubt
         report.libraries_left_out = restore_libraries(self.met.servers, self.plan, self.segments, self.on_busy)
         try:
@@ -273,7 +277,7 @@ class _Run:
         if evicted_before is not None and evicted_after is not None:
             report.evicted = evicted_after - evicted_before
         report.restore_s = round(time.monotonic() - started_s, 3)
-        self.keeper.remove()
+        self.keeper.finish()
 
     def _meet_all(self, report: RestoreReport) -> None:
         for number in self.met.servers.primaries():
@@ -301,13 +305,17 @@ class _Run:
                 self._forget(report, str(error))
                 doubtful = True
             except StoppedError as error:
-                done = sum(part.restored + part.skipped + part.rejected + part.expired for part in self.keeper.parts)
                 raise StoppedError(
-                    f"stopped; {done:,} of {self.plan.keys:,} keys are done",
+                    f"stopped; {self._done:,} of {self.plan.keys:,} keys are done",
                     remedy="run the same command again: it goes on from there",
                 ) from error
             finally:
                 report.slowed_down += work.pace.brake.pulled if work.pace.brake else 0
+
+    @property
+    def _done(self) -> int:
+        """Keys that have their fate."""
+        return sum(part.restored + part.skipped + part.rejected + part.expired for part in self.keeper.parts)
 
     def _forget(self, report: RestoreReport, why: str) -> None:
         """What was acknowledged may be gone: all is sent again, and what is there is recognised."""

@@ -1,6 +1,7 @@
 """How far a restore has come, on disk: what lets the same command go on after anything, `kill -9` included.
 
-Written only after answers came, by renaming, so that it never says more than is true. Knows nothing of servers.
+Written only after answers came, by renaming, so that it never says more than is true. It stays when all is done: the
+same command again finds that out and does nothing. Knows nothing of servers.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Checkpoint(_Model):
     rdbmerge_version: str = __version__
     plan: str = Field(description="Fingerprint of the plan: sources, rules and what they select.")
     target: str
+    on_busy: str
+    finished: bool = False
     run_ids: dict[str, str] = Field(default_factory=dict, description="Of the servers, by place: others after a start.")
     rejected_bytes: int = Field(0, description="Of the list of rejected keys, as far as its lines count here.")
     parts: list[PartDone] = Field(default_factory=list)
@@ -55,8 +58,11 @@ def plan_fingerprint(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_checkpoint(path: Path, *, plan: str, target: str) -> Checkpoint | None:
-    """The one that an earlier run left; None if there is none. Raises UsageError for one of another restore."""
+def read_checkpoint(path: Path, *, plan: str, target: str, on_busy: str) -> Checkpoint | None:
+    """The one that an earlier run left; None if there is none, or that of another restore, and finished.
+
+    Raises UsageError for that of another restore which is not: it would be lost.
+    """
     try:
         found = Checkpoint.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -67,6 +73,9 @@ def read_checkpoint(path: Path, *, plan: str, target: str) -> Checkpoint | None:
         raise UsageError(
             f"{path} is no checkpoint of this version", remedy="name another --checkpoint, or begin anew with --force"
         ) from error
+    if found.finished:
+        same = (found.plan, found.target, found.on_busy) == (plan, target, on_busy)
+        return found if same else None
     for what, mine, theirs in (("plan", plan, found.plan), ("target", target, found.target)):
         if mine != theirs:
             raise UsageError(
@@ -107,7 +116,7 @@ class Keeper:
     def note_servers(self, run_ids: dict[str, str]) -> None:
         """These are the servers that will be sent to. Raises DiskError."""
         with self._lock:
-            self._checkpoint.run_ids = run_ids
+            self._checkpoint.run_ids, self._checkpoint.finished = run_ids, False
             self._write()
 
     def forget(self, run_ids: dict[str, str], rejected_bytes: int) -> None:
@@ -122,9 +131,11 @@ class Keeper:
         with self._lock:
             self._write()
 
-    def remove(self) -> None:
-        """All is done."""
-        self._path.unlink(missing_ok=True)
+    def finish(self) -> None:
+        """All is done. Raises DiskError."""
+        with self._lock:
+            self._checkpoint.finished = True
+            self._write()
 
     def _write(self) -> None:
         self._checkpoint.parts = list(self._parts.values())

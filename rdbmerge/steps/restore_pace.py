@@ -14,6 +14,7 @@ from rdbmerge.targets.server_pacing import Brake, Pace, RateLimit
 
 _ASK_EVERY_S = 0.2
 _ASKED_BEFORE = 7
+_LATE_S = 0.02
 
 
 def make_pace(
@@ -46,10 +47,15 @@ def probing(servers: Servers, pace: Pace, stop: threading.Event) -> Iterator[Non
     brake, ended = pace.brake, threading.Event()
 
     def probe() -> None:
+        asked_s = time.monotonic()
         while not ended.wait(_ASK_EVERY_S) and not stop.is_set():
+            late_s, asked_s = time.monotonic() - asked_s - _ASK_EVERY_S, time.monotonic()
+            if late_s > _LATE_S:
+                continue  # this machine is too busy to judge another
             # A server that is away answers nothing; whoever sends to it deals with that.
             with suppress(TargetError):
                 brake.note(max(_ping_ms(servers, number) for number in servers.primaries()))
+            asked_s = time.monotonic()
 
     thread = threading.Thread(target=probe, name="restore-probe", daemon=True)
     thread.start()

@@ -13,6 +13,8 @@ from restoring import restored
 from rdbmerge.errors import TargetError
 from rdbmerge.plan.model import Rules
 
+pytestmark = pytest.mark.once
+
 MODULE = b"\x81\xbd\xe7\x2d\xa2\xbb\x1e\xb4\x00\x02\x05\x00"  # "vectorset", one number
 
 

@@ -17,6 +17,8 @@ from rdbmerge.errors import TargetError
 from rdbmerge.plan.model import Rules
 from rdbmerge.steps.restore_big import _part_key
 
+pytestmark = pytest.mark.once
+
 HOUR = 3_600_000
 
 

@@ -21,11 +21,11 @@ def part(source: int, start: int, position: int) -> PartDone:
 
 def test_what_was_noted_is_read_again_and_private(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
-    keeper = Keeper(path, Checkpoint(plan="p", target="t"))
+    keeper = Keeper(path, Checkpoint(plan="p", target="t", on_busy="fail"))
     keeper.note(part(0, 9, 50), {"t": "abc"}, 7)
     keeper.note(part(0, 9, 60), {"t": "abc"}, 8)
     keeper.write()
-    found = read_checkpoint(path, plan="p", target="t")
+    found = read_checkpoint(path, plan="p", target="t", on_busy="fail")
     assert found is not None
     assert (found.parts, found.run_ids, found.rejected_bytes) == ([part(0, 9, 60)], {"t": "abc"}, 8)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -34,14 +34,30 @@ def test_what_was_noted_is_read_again_and_private(tmp_path: Path) -> None:
     assert again.done(0, 9) == part(0, 9, 60)
     assert again.done(1, 9) is None
     again.forget({}, 0)
-    assert read_checkpoint(path, plan="p", target="t") == Checkpoint(plan="p", target="t")
-    again.remove()
-    assert read_checkpoint(path, plan="p", target="t") is None
-    again.remove()
+    assert read_checkpoint(path, plan="p", target="t", on_busy="fail") == Checkpoint(
+        plan="p", target="t", on_busy="fail"
+    )
+    assert read_checkpoint(path, plan="p", target="t", on_busy="skip") is not None, "the user may change his mind"
+
+
+def test_a_finished_one_is_known_again_and_bars_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    keeper = Keeper(path, Checkpoint(plan="p", target="t", on_busy="fail"))
+    keeper.note(part(0, 9, 50), {"t": "abc"}, 0)
+    keeper.finish()
+    found = read_checkpoint(path, plan="p", target="t", on_busy="fail")
+    assert found is not None
+    assert (found.finished, found.parts) == (True, [part(0, 9, 50)])
+    for plan, target, on_busy in (("q", "t", "fail"), ("p", "u", "fail"), ("p", "t", "skip")):
+        assert read_checkpoint(path, plan=plan, target=target, on_busy=on_busy) is None
+    Keeper(path, found).note_servers({})
+    begun = read_checkpoint(path, plan="p", target="t", on_busy="fail")
+    assert begun is not None
+    assert not begun.finished
 
 
 def test_notes_of_many_threads_are_all_kept(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path / "c.json", Checkpoint(plan="p", target="t"))
+    keeper = Keeper(tmp_path / "c.json", Checkpoint(plan="p", target="t", on_busy="fail"))
     threads = [
         threading.Thread(target=lambda n=n: [keeper.note(part(n, at, at + 1), {}, 0) for at in range(50)])  # type: ignore[misc]
         for n in range(8)
@@ -56,9 +72,9 @@ def test_notes_of_many_threads_are_all_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("plan", "target", "what"), [("q", "t", "plan"), ("p", "u", "target")])
 def test_one_of_another_restore_is_refused(plan: str, target: str, what: str, tmp_path: Path) -> None:
     path = tmp_path / "c.json"
-    Keeper(path, Checkpoint(plan="p", target="t")).write()
+    Keeper(path, Checkpoint(plan="p", target="t", on_busy="fail")).write()
     with pytest.raises(UsageError, match=f"of another {what}"):
-        read_checkpoint(path, plan=plan, target=target)
+        read_checkpoint(path, plan=plan, target=target, on_busy="fail")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"checkpoint_format": 2}', "\x00"])
@@ -66,14 +82,14 @@ def test_what_is_none_is_told(text: str, tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="no checkpoint of this version"):
-        read_checkpoint(path, plan="p", target="t")
+        read_checkpoint(path, plan="p", target="t", on_busy="fail")
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="cannot write the checkpoint"):
-        Keeper(tmp_path / "none" / "c.json", Checkpoint(plan="p", target="t")).write()
+        Keeper(tmp_path / "none" / "c.json", Checkpoint(plan="p", target="t", on_busy="fail")).write()
     with pytest.raises(UsageError, match="cannot read"):
-        read_checkpoint(tmp_path, plan="p", target="t")
+        read_checkpoint(tmp_path, plan="p", target="t", on_busy="fail")
 
 
 def test_plans_that_restore_the_same_have_one_fingerprint(tmp_path: Path) -> None:

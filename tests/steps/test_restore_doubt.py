@@ -19,6 +19,8 @@ from rdbmerge.plan.profile import find_profile
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.steps.restore_doubt import same_value
 
+pytestmark = pytest.mark.once
+
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "rdb"
 CASES = {
     "redis-2.8": "7.0.15", "redis-5.0": "5.0.14", "redis-7.0": "7.4.1", "redis-8.2": "8.2.3", "valkey-8.1": "2.8.24",
@@ -45,11 +47,11 @@ def test_everything_is_known_again_after_it_was_restored_and_nothing_else(binary
                     continue
                 assert same_value(emission, row, data, now_ms=now_ms()), batch.key(segment.view, row)
                 known += 1
-            others = [data for data in dumps if data is not None]
+            others = [data for data in dumps if data is not None][::6]
             mistaken += [
                 batch.key(segment.view, row)
                 for row, data in enumerate(dumps)
-                if data is not None and sum(same_value(emission, row, other, now_ms=now_ms()) for other in others) > 9
+                if data is not None and sum(same_value(emission, row, other, now_ms=now_ms()) for other in others) > 4
             ]
     assert known > 100
     assert not mistaken, "few values of this file are equal"

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from truth import Truth, diff, read_live
 
 from rdbmerge.errors import TargetError, UsageError
 from rdbmerge.plan.model import Rules
+
+pytestmark = pytest.mark.once
 
 HOUR = 3_600_000
 
@@ -122,16 +125,16 @@ def _answers(server: RunningServer) -> bool:
 
 
 @pytest.mark.parametrize("on_busy", ["fail", "skip", "replace"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_connections_that_are_cut_anywhere_lose_and_double_nothing(on_busy: str, seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    path = many(tmp_path, 6_000, dbs=2)
+    path = many(tmp_path, 3_000, dbs=2)
     with (
         running(need("redis-7.0")) as server,
-        HostileProxy(server.port, cut_after=chance.randrange(9_000, 20_000), reset=chance.random() < 0.5) as proxy,
+        HostileProxy(server.port, cut_after=chance.randrange(8_000, 14_000), reset=chance.random() < 0.5) as proxy,
     ):
         report = restored(f"redis://{HOST}:{proxy.port}", path, on_busy=on_busy, connections=chance.choice([1, 3]))
-        assert (report.restored, report.ledger.total().skipped, report.begun_anew) == (12_000, 0, 0)
+        assert (report.restored, report.ledger.total().skipped, report.begun_anew) == (6_000, 0, 0)
         holds(server, path)
 
 
@@ -160,9 +163,9 @@ def test_a_key_that_clients_change_meanwhile_is_theirs(tmp_path: Path) -> None:
             assert client.get("k5999") == b"of a client"
 
 
-@pytest.mark.parametrize("on_busy", ["fail", "skip", "replace"])
+@pytest.mark.parametrize("on_busy", ["fail", "replace"])
 def test_a_restore_that_is_killed_again_and_again_ends_with_the_same_data(on_busy: str, tmp_path: Path) -> None:
-    path = many(tmp_path, 3_000, dbs=10)
+    path = many(tmp_path, 3_000, dbs=6)
     with running(need("redis-7.0")) as server:
         words = [
             sys.executable, "-m", "rdbmerge", "restore", str(path), server.url, "--on-busy", on_busy, "--max-bandwidth",
@@ -182,7 +185,6 @@ def test_a_restore_that_is_killed_again_and_again_ends_with_the_same_data(on_bus
             killed += status != 0
         assert killed >= 2
         holds(server, path)
-    assert sorted(one.suffix for one in tmp_path.iterdir()) == [".index", ".rdb"]
 
 
 # --- clusters -----------------------------------------------------------------------------------------------------
@@ -208,7 +210,7 @@ def test_a_cluster_gets_every_key_where_it_belongs(binary: ServerBinary, tmp_pat
         assert (report.restored, report.primaries) == (5_000, 3)
         in_cluster(cluster, path)
         with pytest.raises(UsageError, match="5,000 keys in db 0"):
-            restored(cluster.primaries[1].url, path)
+            restored(cluster.primaries[2].url, path)
         assert restored(cluster.primaries[0].url, path, on_busy="skip").ledger.total().skipped == 5_000
 
 
@@ -239,17 +241,17 @@ def move_slots(cluster: RunningCluster, slots: range, stop: threading.Event) -> 
 
 @pytest.mark.parametrize("on_busy", ["fail", "replace"])
 def test_slots_that_move_meanwhile_take_their_keys_along(on_busy: str, tmp_path: Path) -> None:
-    path = many(tmp_path, 30_000)
+    path = many(tmp_path, 15_000)
     with running_cluster(need("redis-7.0")) as cluster:
         ended = threading.Event()
-        mover = threading.Thread(target=move_slots, args=(cluster, range(300), ended))
+        mover = threading.Thread(target=move_slots, args=(cluster, range(150), ended))
         mover.start()
         try:
             report = restored(cluster.primaries[0].url, path, on_busy=on_busy, max_bytes_per_s=2_000_000)
         finally:
             ended.set()
             mover.join()
-        assert (report.restored, report.ledger.total().skipped) == (30_000, 0)
+        assert (report.restored, report.ledger.total().skipped) == (15_000, 0)
         in_cluster(cluster, path)
 
 
@@ -263,7 +265,7 @@ def test_a_primary_that_dies_is_waited_for_until_its_replica_takes_over(tmp_path
         )
         killer.join()
         assert (report.restored, report.begun_anew) == (12_000, 1)
-        alive = RunningCluster([*cluster.primaries[:2], cluster.replicas[2]], [])
+        alive = replace(cluster, primaries=[*cluster.primaries[:2], cluster.replicas[2]], replicas=[])
         until(lambda: b"master" in str(command(alive.primaries[2], "ROLE")).encode(), "the replica took over")
         in_cluster(alive, path)
 

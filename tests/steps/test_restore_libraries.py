@@ -13,6 +13,8 @@ from restoring import restored
 
 from rdbmerge.errors import TargetError
 
+pytestmark = pytest.mark.once
+
 
 def code(answer: int) -> bytes:
     return b"#!lua name=lib\nredis.register_function('answer', function() return %d end)" % answer

@@ -16,6 +16,8 @@ from rdbmerge.targets.server import Login
 from rdbmerge.targets.server_cluster import Servers
 from rdbmerge.targets.server_facts import ServerFacts
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

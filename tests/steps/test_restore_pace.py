@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from rdbbytes import entry, rdb, select
 from realservers import HOST, need, running
 from restoring import restored
@@ -15,6 +16,8 @@ from rdbmerge.reach.server import Server
 from rdbmerge.steps.restore_pace import make_pace, probing
 from rdbmerge.targets.server import Login
 from rdbmerge.targets.server_cluster import Servers
+
+pytestmark = pytest.mark.once
 
 
 def test_limits_make_it_last(tmp_path: Path) -> None:

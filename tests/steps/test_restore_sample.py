@@ -13,6 +13,8 @@ from restoring import now_ms, restored
 
 from rdbmerge.errors import StoppedError
 
+pytestmark = pytest.mark.once
+
 
 def half_done(server: Any, path: Path) -> None:
     stop = threading.Event()
