@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +78,13 @@ def run(
         if dry_run:
             _show(preview(tools, run_file=run_file, **steps))
             return
-        report = run_all(tools, run_file=run_file, command=f"rdbmerge run {run_file}", on_failure=_show_lines, **steps)
+        report = run_all(
+            tools,
+            run_file=run_file,
+            command=f"rdbmerge run {shlex.quote(str(run_file))}",
+            on_failure=_show_lines,
+            **steps,
+        )
     _show(report)
 
 

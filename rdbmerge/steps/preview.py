@@ -44,7 +44,8 @@ def preview(
         elif isinstance(stage, PullStage):
             lines = list(_pull_lines(tools))
         else:
-            lines = _lines(tools, stage, forced=first is not None, before=before)
+            size = sum(line.size_bytes or 0 for line in report.lines if line.step == PullStage.name)
+            lines = _lines(tools, stage, forced=first is not None, before=before, source_bytes=size)
         if before is None and any(line.outcome == "to do" for line in lines):
             before = stage.name
         report.lines += lines
@@ -52,7 +53,7 @@ def preview(
     return report
 
 
-def _lines(tools: RunTools, stage: Stage, *, forced: bool, before: str | None) -> list[RunLine]:
+def _lines(tools: RunTools, stage: Stage, *, forced: bool, before: str | None, source_bytes: int) -> list[RunLine]:
     record = tools.journal.record(stage.name)
     if record is None:
         why = f"not done yet; after {before}" if before else "not done yet"
@@ -64,24 +65,18 @@ def _lines(tools: RunTools, stage: Stage, *, forced: bool, before: str | None) -
         why = why_again(stage, record, stage.inputs())
     if record is not None and not why:
         return kept_lines(stage.name, record, "nothing it depends on has changed", outcome="would be kept")
-    size = _source_bytes(tools)
     return [
         RunLine(
             step=stage.name,
             outcome="to do",
             why=why,
-            size_bytes=size or None,
-            duration_s=_estimate_s(tools, stage.name, record, size),
+            size_bytes=source_bytes or None,
+            duration_s=_estimate_s(stage.name, record, source_bytes),
         )
     ]
 
 
-def _source_bytes(tools: RunTools) -> int:
-    """Of the files at hand."""
-    return sum(one.path.stat().st_size for one in tools.snapshots() if one.path.exists())
-
-
-def _estimate_s(tools: RunTools, step: str, record: StepRecord | None, size_bytes: int) -> float:
+def _estimate_s(step: str, record: StepRecord | None, size_bytes: int) -> float:
     rate: float = _ASSUMED.get(step, _ASSUMED_OF_OTHERS)
     if record is not None and record.duration_s >= _SHORTEST_S:
         done = sum(line.size_bytes or 0 for line in record.lines)
@@ -131,7 +126,7 @@ def _source_line(tools: RunTools, server: Source, asking: PullTools) -> RunLine:
         why = f"{why}; it does not answer: {facts.problem}"
     return RunLine(
         step=PullStage.name, source=server.name, outcome="to do", why=why, keys=facts.key_count, size_bytes=size,
-        duration_s=None if size is None else _estimate_s(tools, PullStage.name, None, size),
+        duration_s=None if size is None else _estimate_s(PullStage.name, None, size),
     )  # fmt: skip
 
 
