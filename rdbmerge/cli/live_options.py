@@ -164,13 +164,13 @@ class Live:
         stop: threading.Event,
     ) -> LiveReport:
         """Compare the files, or the plan, with the target."""
-        from rdbmerge.replication.limits import BandwidthLimit
         from rdbmerge.steps.asking import Patience
         from rdbmerge.steps.compare import compare
         from rdbmerge.steps.compare_nodes import Manners
+        from rdbmerge.targets.server_pacing import RateLimit
 
         patience = Patience(min(10.0, self._timeout_s), self._timeout_s)
-        limit = None if self._max_qps is None else BandwidthLimit(self._max_qps)
+        limit = None if self._max_qps is None else RateLimit(self._max_qps)
         manners = Manners(patience=patience, retry_for_s=self._retry_for_s, limit=limit, stop=stop)
         with tunnels_for([self.target], connect_timeout_s=patience.connect_timeout_s, stop=stop) as tunnels:
             return compare(

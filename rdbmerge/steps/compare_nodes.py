@@ -25,8 +25,8 @@ from rdbmerge.reach.link import refusal_error
 from rdbmerge.reach.sentinel import find_primary
 from rdbmerge.reach.server import Server
 from rdbmerge.reach.tunnels import Tunnels
-from rdbmerge.replication.limits import BandwidthLimit
 from rdbmerge.steps.asking import Asker, Patience
+from rdbmerge.targets.server_pacing import RateLimit
 
 SLOTS = 16_384
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
@@ -42,7 +42,7 @@ class Manners:
 
     patience: Patience = field(default_factory=Patience)
     retry_for_s: float = 60.0  # how long the same question is asked again
-    limit: BandwidthLimit | None = None  # of commands a second, of all connections together
+    limit: RateLimit | None = None  # of commands a second, of all connections together
     stop: threading.Event | None = None
 
 

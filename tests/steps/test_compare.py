@@ -19,6 +19,7 @@ from filling import seed
 from live import compared, found, kinds, now_ms, total
 from rdbbytes import aux, entry, rdb, record, select, strings
 from realservers import SERVERS, RunningServer, need, running
+from restoring import restored
 
 from rdbmerge.errors import StoppedError, TargetError, UsageError
 from rdbmerge.plan.model import KeyPattern, Policy, Rules
@@ -82,6 +83,24 @@ def test_what_a_newer_server_loaded_is_the_same_in_other_forms(old: str, new: st
     assert {db.db for db in report.dbs} == {0, 1, 5}
     assert all(db.announced == db.scanned and db.explained.endswith(f"= {db.scanned:,}") for db in report.dbs)
     keeps_to_the_schema(report)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("redis-6.2", "redis-8.2"), ("redis-8.2", "redis-6.2"), ("valkey-9.1", "redis-7.0")]
+)
+def test_what_was_restored_is_what_was_to_be_restored(
+    old: str, new: str, seeded: dict[str, Path], tmp_path: Path
+) -> None:
+    """With an offset and a prefix, large values item by item, and re-encoded for a server that knows less."""
+    rules = Rules(ttl_offset_ms=HOUR_MS, key_prefix=b"p:", target=new.replace("8.2", "7.4"), on_unsupported="strip")
+    path = Path(shutil.copyfile(seeded[old], tmp_path / "a.rdb"))
+    with running(need(new)) as server:
+        restored(server, path, rules=rules, big_bytes=1_000)
+        report = compared(server, path, rules=rules)
+        assert report.differences == []
+        assert report.verdict == "passed"
+        assert total(report, "agreed") == total(report, "expected") > 1_900
+        assert compared(server, path, rules=rules.model_copy(update={"ttl_offset_ms": 0})).verdict == "failed"
 
 
 def test_every_kind_of_difference_is_named_with_its_key(seeded: dict[str, Path]) -> None:

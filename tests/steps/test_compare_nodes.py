@@ -21,9 +21,9 @@ from rdbmerge.format.core import slot_of
 from rdbmerge.format.replies import Keys, join_keys
 from rdbmerge.reach.server import Server
 from rdbmerge.reach.tunnels import Tunnels
-from rdbmerge.replication.limits import BandwidthLimit
 from rdbmerge.steps.asking import Patience
 from rdbmerge.steps.compare_nodes import Manners, Nodes, Way
+from rdbmerge.targets.server_pacing import RateLimit
 
 pytestmark = pytest.mark.once
 
@@ -132,7 +132,7 @@ def test_a_lost_connection_is_made_anew_and_the_question_asked_again() -> None:
 
 def test_the_pace_is_kept_by_all_connections_together() -> None:
     with running(need("redis-7.0")) as server:
-        limit = BandwidthLimit(2_000)
+        limit = RateLimit(2_000)
         with nodes(server.port, limit=limit) as some:
             began = time.monotonic()
             threads = [threading.Thread(target=answers, args=(some, join_keys([b"k"] * 500))) for _ in range(2)]
