@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from fakes.elasticache import stop
 from objectstores import ObjectStore
 from seeding import World, seeding
 from steps.runs import outcomes, previewed, ran, rdb_of, two_files
@@ -74,7 +75,8 @@ def test_what_the_service_would_refuse_is_not_asked_for(tmp_path: Path, world: W
 def test_a_cache_is_not_made_again_because_it_is_gone(tmp_path: Path, world: World) -> None:
     path = run_file(tmp_path, world, "execute = true\n")
     ran(path, variables=TOKEN)
-    world.fake.groups.clear()
+    for node in world.fake.groups.pop("sessions").nodes:
+        stop(node)
     assert outcomes(ran(path, variables=TOKEN))["seed sessions"] == "kept"
     assert outcomes(ran(path, variables=TOKEN, from_step="seed"))["seed sessions"] == "done"
 
@@ -92,11 +94,11 @@ def test_other_content_under_a_name_that_is_taken_is_refused(tmp_path: Path, wor
 
 
 def test_a_run_that_was_ended_while_it_waited_goes_on_waiting(tmp_path: Path, world: World) -> None:
-    path, stop = run_file(tmp_path, world, "execute = true\n"), threading.Event()
+    path, ended = run_file(tmp_path, world, "execute = true\n"), threading.Event()
     world.fake.faults.latency_s = 4.0
     ran(path, variables=TOKEN, until_step="upload")
-    threading.Timer(1.5, stop.set).start()
+    threading.Timer(1.5, ended.set).start()
     with pytest.raises(StoppedError, match="goes on, and costs money"):
-        ran(path, variables=TOKEN, stop=stop)
+        ran(path, variables=TOKEN, stop=ended)
     assert outcomes(ran(path, variables=TOKEN))["seed sessions"] == "done"
     assert list(world.fake.groups) == ["sessions"]
