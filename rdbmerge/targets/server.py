@@ -142,14 +142,21 @@ class LiveServer:
     def clock_ms(self) -> int:
         """Its clock, Unix milliseconds. Raises LostError, TargetError."""
         reply = self.ask("TIME")
-        return int(reply[0]) * 1_000 + int(reply[1]) // 1_000
+        try:
+            seconds, microseconds = (int(bytes(part)) for part in reply)
+            return seconds * 1_000 + microseconds // 1_000
+        except (TypeError, ValueError, IndexError) as error:
+            raise self._nonsense("TIME") from error
 
     def slots(self) -> list[tuple[int, int, Node]]:
         """The first and last of each run of slots and their primary; of a cluster. Raises LostError, TargetError."""
-        found = []
-        for first, last, primary, *_ in self.ask("CLUSTER", "SLOTS"):
-            host = bytes(primary[0] or b"").decode("utf-8", "replace")
-            found.append((int(first), int(last), Node(host or self.node.host, int(primary[1]))))
+        reply, found = self.ask("CLUSTER", "SLOTS"), []
+        try:
+            for first, last, primary, *_ in reply:
+                host = bytes(primary[0] or b"").decode("utf-8", "replace")
+                found.append((int(first), int(last), Node(host or self.node.host, int(primary[1]))))
+        except (TypeError, ValueError, IndexError) as error:
+            raise self._nonsense("CLUSTER SLOTS") from error
         return found
 
     def failure(self, error: RedisError) -> TargetError:
@@ -160,6 +167,12 @@ class LiveServer:
         if isinstance(error, (ConnectionError, TimeoutError)):
             return LostError(f"{self.place}: {words}", remedy="see whether it runs, and run the same command again")
         return TargetError(f"{self.place}: {words}", remedy=remedy_of(words) or "see the log of the target")
+
+    def _nonsense(self, command: str) -> TargetError:
+        return TargetError(
+            f"{self.place}: its reply to {command} is not understood",
+            remedy="check that the address is that of a Redis or Valkey server",
+        )
 
     def close(self) -> None:
         """Close all connections of the clients."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,24 @@ def test_a_cluster_tells_whose_slots_are_whose() -> None:
         assert [node.port for _, _, node in slots] == [primary.port for primary in cluster.primaries]
         assert (slots[0][0], slots[-1][1]) == (0, 16_383)
         target.close()
+
+
+@pytest.mark.parametrize("said", [b"+OK\r\n", b":5\r\n", b"*1\r\n*1\r\n:3\r\n", b"*1\r\n*3\r\n:0\r\n:5\r\n$1\r\nx\r\n"])
+def test_replies_that_are_none_are_told_and_no_defect(said: bytes) -> None:
+    with socket.create_server((HOST, 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                peer, _ = listener.accept()
+                with peer:
+                    while peer.recv(1_000):
+                        peer.sendall(said)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        for question in ("slots", "clock_ms"):
+            target = live(listener.getsockname()[1])
+            with pytest.raises(TargetError, match="is not understood"):
+                getattr(target, question)()
+            target.close()
+        server.join()
