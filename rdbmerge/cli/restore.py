@@ -116,7 +116,7 @@ def _in_phases(restoring: Callable[[Any], None] | None, before: Callable[[Any], 
 def _show_plan(plan: Plan, checks: Sequence[PreflightCheck]) -> None:
     show_preflight(checks)
     say()
-    show_ledger(plan.ledger())
+    show_ledger(plan.ledger(), done="To restore")
     for warning in plan.warnings:
         warn(warning)
 

@@ -187,9 +187,11 @@ def _keys(target: Target, plan: Plan, on_busy: OnBusy | None, resuming: bool) ->
                 held[db] = held.get(db, 0) + count
     if not held:
         return [ok("keys", "the target is empty where the keys go")]
-    finding = "the target holds " + ", ".join(f"{count:,} keys in db {db}" for db, count in sorted(held.items()))
+    finding = "the target holds " + ", ".join(
+        f"{count:,} key{'' if count == 1 else 's'} in db {db}" for db, count in sorted(held.items())
+    )
     if resuming:
-        return [ok("keys", f"{finding}; an earlier run was not finished")]
+        return [ok("keys", f"{finding}; an earlier run of this restore has been there")]
     if on_busy is None:
         return [
             failed(

@@ -53,7 +53,7 @@ def test_a_target_with_keys_is_refused_until_it_is_said_what_becomes_of_them(pat
             client.set("k", "mine")
         result = run("restore", path, server.url)
         assert result.exit_code == 2
-        assert re.search(r"^FAILED +keys +the target holds 1 keys in db 0", result.stdout, re.MULTILINE)
+        assert re.search(r"^FAILED +keys +the target holds 1 key in db 0", result.stdout, re.MULTILINE)
         assert "--on-busy" in result.stderr
         result = run("restore", path, server.url, "--on-busy", "skip")
         assert result.exit_code == 0
