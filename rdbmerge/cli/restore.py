@@ -28,7 +28,7 @@ from rdbmerge.cli.stopping import stoppable, stopping
 if TYPE_CHECKING:
     from rdbmerge.plan.model import Plan, Rules
     from rdbmerge.preflight import PreflightCheck
-    from rdbmerge.steps.restore import RestoreReport
+    from rdbmerge.steps.restore_report import RestoreReport
 
 EPILOG = """\b
 Example:
@@ -76,8 +76,8 @@ def _restore(
     files: Sequence[Path], target: Any, *, rules: Rules, dry_run: bool, jobs: int | None, quiet: bool, force: bool,
     how: dict[str, Any],
 ) -> RestoreReport:  # fmt: skip
-    from rdbmerge.steps.restore import RestoreOptions
     from rdbmerge.steps.restore import restore as restore_all
+    from rdbmerge.steps.restore_report import RestoreOptions
 
     options = RestoreOptions(force=force, **how)
     with (
@@ -136,6 +136,8 @@ def _show_end(report: RestoreReport) -> int:
         say(f"function libraries: {', '.join(report.libraries)}")
     for name in report.libraries_left_out:
         warn(f"function library {name} was left as it is in the target")
+    for path in report.lists:
+        talk(f"{path} lists what is in conflict, or does not fit")
     if report.done_before:
         talk(
             f"{report.done_before:,} of them had been dealt with by an earlier run; --force does not look at that and"

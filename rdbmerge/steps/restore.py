@@ -8,14 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from rdbmerge import __version__
 from rdbmerge.errors import LedgerError, StoppedError, TargetError, UsageError
-from rdbmerge.ledger import Ledger
 from rdbmerge.plan.model import Plan, Rules
 from rdbmerge.preflight import Outcome, PreflightCheck
 from rdbmerge.reach.connection import open_socket, tunnel_failure
@@ -29,73 +25,14 @@ from rdbmerge.steps.restore_libraries import restore_libraries
 from rdbmerge.steps.restore_look import Target, look, meet, profile_name
 from rdbmerge.steps.restore_pace import make_pace, probing
 from rdbmerge.steps.restore_parts import Parts, RejectedKeys, byte_counter, parts_of
+from rdbmerge.steps.restore_report import RestoreOptions, RestoreReport
 from rdbmerge.steps.restore_sample import still_there
 from rdbmerge.steps.restore_watch import RestartedError, Watch
 from rdbmerge.steps.restore_work import OnBusy, Work
 from rdbmerge.targets.server import Login
 from rdbmerge.targets.server_cluster import Servers
 
-REPORT_FORMAT = 1
 _MOST_RESTARTS = 3
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
-
-
-class RestoreReport(_Model):
-    """What was sent, and what became of it."""
-
-    report_format: int = REPORT_FORMAT
-    rdbmerge_version: str = __version__
-    started_at_ms: int
-    target: str
-    server: str = Field(description="Flavour and version; of a cluster, of its oldest primary.")
-    primaries: int
-    rules: Rules
-    on_busy: str
-    checks: list[PreflightCheck]
-    dry_run: bool
-    resumed: bool = Field(False, description="An earlier run had begun with it.")
-    done_before: int = Field(0, description="Keys that an earlier run had dealt with.")
-    begun_anew: int = Field(0, description="Times that a server lost what it had, and all was sent again.")
-    keys: int = Field(description="To be restored, as planned.")
-    restored: int = 0
-    refused: int = Field(0, description="Of the ledger's rejected: refused by the target itself.")
-    expired_meanwhile: int = Field(0, description="Of the ledger's expired: alive in the snapshot, dead when sent.")
-    libraries: list[str]
-    libraries_left_out: list[str] = Field(default_factory=list)
-    conflicts: int
-    rejected_file: str | None = None
-    evicted: int | None = Field(None, description="Keys that the target evicted meanwhile; null: it does not tell.")
-    slowed_down: int = Field(0, description="Times that the target's latency was found to be too high.")
-    ledger: Ledger
-    warnings: list[str]
-    plan_s: float
-    restore_s: float | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0, or that of a target that failed: keys that it should have are not there."""
-        return TargetError.exit_code if self.refused or self.evicted else 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreOptions:
-    """How a restore goes about it."""
-
-    on_busy: OnBusy | None = None  # None: `fail`, and only into a target that is empty
-    connections: int = 4
-    big_bytes: int = 32 << 20  # larger values are sent item by item
-    max_qps: int | None = None
-    max_bytes_per_s: int | None = None
-    max_latency_ms: int = 50  # above what is usual: then it slows down; 0: it never does
-    retry_for_s: float = 300.0
-    timeout_s: float = 60.0
-    connect_timeout_s: float = 10.0
-    checkpoint: Path | None = None  # None: beside the first source
-    rejected: Path | None = None
-    force: bool = False  # begin anew, whatever an earlier run left
 
 
 Progress = Callable[[MergeProgress], None]
@@ -144,12 +81,14 @@ def restore(
         if rules.target is None:
             rules = rules.model_copy(update={"target": profile_name(met)})
         started_s = time.monotonic()
+        lists = {} if dry_run else {what: _beside(sources, target, f"{what}.jsonl") for what in ("conflicts", "unfit")}
         with planned_merge(
-            sources, rules, now_ms=now_ms(), jobs=jobs, rejected_to=_rejected_path(sources, target, options, "unfit"),
-            progress=progress,
+            sources, rules, now_ms=now_ms(), jobs=jobs, conflicts_to=lists.get("conflicts"),
+            rejected_to=lists.get("unfit"), progress=progress,
         ) as planned:  # fmt: skip
             run = _Run(planned, target, met, options, now_ms, progress, say, stop)
             report = run.prepare(on_plan, time.monotonic() - started_s, dry_run=dry_run, sources=sources)
+            report.lists = [str(path) for path in lists.values() if path.exists()]
             if not dry_run:
                 run.go(report)
             return report
@@ -187,12 +126,6 @@ def _beside(sources: Sequence[Path], target: Server, suffix: str) -> Path:
     return first.with_name(f"{first.name}.{target.name}.{suffix}")
 
 
-def _rejected_path(sources: Sequence[Path], target: Server, options: RestoreOptions, what: str) -> Path:
-    if options.rejected is not None:
-        return options.rejected if what == "rejected" else options.rejected.with_suffix(f".{what}.jsonl")
-    return _beside(sources, target, f"{what}.jsonl")
-
-
 class _Run:
     """One restore, planned."""
 
@@ -228,7 +161,7 @@ class _Run:
             None if self.options.force else read_checkpoint(path, plan=fingerprint, target=place, on_busy=self.on_busy)
         )
         self.keeper = Keeper(path, found or Checkpoint(plan=fingerprint, target=place, on_busy=self.on_busy))
-        self.rejected_path = _rejected_path(sources, self.target, self.options, "rejected")
+        self.rejected_path = self.options.rejected or _beside(sources, self.target, "rejected.jsonl")
         self.rejected_bytes = found.rejected_bytes if found else 0
         self.watch = Watch(self.met.servers, self.now_ms, found.run_ids if found else {})
         self.resumed = found is not None

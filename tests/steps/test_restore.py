@@ -15,7 +15,7 @@ from truth import diff, expected_merge, read_live, read_truth
 
 from rdbmerge.errors import ConflictError, StoppedError, TargetError, UnfitError, UsageError
 from rdbmerge.plan.model import KeyPattern, Policy, Rules, Unsupported
-from rdbmerge.steps.restore import RestoreReport
+from rdbmerge.steps.restore_report import RestoreReport
 
 HOUR = 3_600_000
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "rdb"
@@ -83,7 +83,8 @@ def test_rules_are_those_of_a_merge(tmp_path: Path) -> None:
             assert abs(client.pttl(b"p:a") - 2 * HOUR) < 60_000
     lines = [(line.read, line.written, line.filtered, line.conflict_dropped) for line in report.ledger.lines]
     assert lines == [(3, 1, 1, 1), (2, 2, 0, 0)]
-    assert report.conflicts == 1
+    assert (report.conflicts, len(report.lists)) == (1, 1)
+    assert "same" in Path(report.lists[0]).read_text()
 
 
 def test_a_target_that_is_not_empty_is_told_before_anything_is_sent(tmp_path: Path) -> None:
