@@ -43,18 +43,20 @@ class RestoreStage:
 
     def perform(self, at_ms: int) -> Performed:
         """Restore, or go on with it; raises what `restore` raises, and TargetError for keys that were refused."""
-        tools, section = self._tools, self._section
+        tools, section, options = self._tools, self._section, self._options()
         files = MergeStage(tools).outputs()
         with tools.progress(self.name, files) as tell:
             report = restore(
                 files, section.server(),
                 # Shifted, filtered and freed of the dead by the merge: here everything is as it is.
                 Rules(drop_expired=False, target=tools.file.merge.target),
-                self._options(), tunnels=tools.tunnels, now_ms=tools.now_ms, jobs=tools.jobs, on_plan=self._tell_plan,
+                options, tunnels=tools.tunnels, now_ms=tools.now_ms, jobs=tools.jobs, on_plan=self._tell_plan,
                 progress=self._in_phases(tell), say=tools.say, stop=tools.stop,
             )  # fmt: skip
         tools.folder.write_json(self.name, report.model_dump_json(indent=2))
         _raise_failure(report)
+        if options.checkpoint is not None:  # the journal knows from now on that it is done
+            options.checkpoint.unlink(missing_ok=True)
         size = sum(file.stat().st_size for file in files)
         line = StepLine(source=report.target, keys=report.restored, size_bytes=size, duration_s=report.restore_s)
         return Performed([line], facts={"target": report.target, "restored": report.restored})
