@@ -45,9 +45,10 @@ only where the target's version needs it.
 After a failure run the same command again: it goes on from where it was, which is kept in
 FIRST-SOURCE.TARGET.restore.json. A key that may have been sent before is compared with
 what is there. What the target refuses for good is
-listed in FIRST-SOURCE.TARGET.rejected.jsonl. An ACL user needs +restore +info +time +ping,
-+exists +dump +pttl to go on, and for values above --big-key: +del +unlink +rename
-+renamenx +pexpireat and the commands that write them."""
+listed in FIRST-SOURCE.TARGET.rejected.jsonl. An ACL user needs +restore +info +time +ping
++select, +cluster|slots in a cluster, +function for libraries, +exists +dump +pttl to go
+on, and for values above --big-key +del +unlink +type +rename +renamenx +pexpireat and
+the commands that write them and tell their size."""
 
 
 @click.command(epilog=EPILOG, short_help="Restore RDB files into a live server or cluster.")
