@@ -206,18 +206,27 @@ _RULES: tuple[tuple[str, Decorator], ...] = (
 def rules_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that declare a merge; the command gets them as one `rules`."""
 
+    return _with_rules(command, live=False)
+
+
+def live_rules_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a command that asks a live server what it is, where no --target says so."""
+    return _with_rules(command, live=True)
+
+
+def _with_rules(command: Callable[..., Any], *, live: bool) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_rules(**values: Any) -> Any:
-        rules = _rules(**{name: values.pop(name) for name, _ in _RULES})
+        rules = _rules(live=live, **{name: values.pop(name) for name, _ in _RULES})
         return command(rules=rules, **values)
 
     return with_all(with_rules, [option for _, option in _RULES])
 
 
-def _rules(**values: Any) -> Rules:
+def _rules(*, live: bool, **values: Any) -> Rules:
     from rdbmerge.plan.model import Policy, Rules, Unsupported
 
-    if values["target"] is None and values["on_unsupported"] != UNSUPPORTED[0]:
+    if not live and values["target"] is None and values["on_unsupported"] != UNSUPPORTED[0]:
         raise UsageError(
             f"--on-unsupported {values['on_unsupported']} is given without a --target",
             remedy="name what is to load the file with --target; `rdbmerge targets` lists all",

@@ -15,9 +15,9 @@ from rdbmerge.cli.options import (
     default_jobs,
     force_option,
     jobs_option,
+    live_rules_options,
     quiet_option,
     report_option,
-    rules_options,
 )
 from rdbmerge.cli.output import say, show_failure, show_ledger, show_preflight, spent, talk, warn
 from rdbmerge.cli.progress import bytes_progress
@@ -55,7 +55,7 @@ the commands that write them and tell their size."""
 @click.argument("sources", nargs=-1, required=True, type=EXISTING, metavar="SOURCE...")
 @click.argument("address", metavar="TARGET")
 @restore_options
-@rules_options
+@live_rules_options
 @server_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and what is found at the target, and stop.")
 @report_option

@@ -136,3 +136,16 @@ def test_ctrl_c_ends_it_soon_and_the_same_command_goes_on(tmp_path: Path) -> Non
         result = run(*words, "-q")
         assert result.exit_code == 0, result.stderr
         assert keys(server) == 24_000
+
+
+def test_what_an_older_target_cannot_hold_is_settled_without_naming_it(tmp_path: Path, golden: Path) -> None:
+    path = tmp_path / "a.rdb"
+    path.write_bytes((golden / "7.0.15" / "all_types.rdb").read_bytes())
+    with running(need("redis-3.2")) as server:
+        words = ("restore", path, server.url, "--keep-expired", "--ttl-offset", "1000d")
+        result = run(*words)
+        assert (result.exit_code, "redis-3.2 cannot hold" in result.stderr) == (13, True)
+        result = run(*words, "--on-unsupported", "skip")
+        assert result.exit_code == 0, result.stderr
+        assert sum(server.counts().values()) > 300
+    assert "unfit.jsonl lists what is in conflict, or does not fit" in result.stderr
