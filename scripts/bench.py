@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import bench_compare  # noqa: E402
 import bench_pull  # noqa: E402
 import bench_restore  # noqa: E402
+import bench_upload  # noqa: E402
 from bench_series import Row, seeded, timed  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -81,6 +82,7 @@ ALONE = {
     "pull": bench_pull.rows,
     "compare": bench_compare.rows,
     "restore": bench_restore.rows,
+    "upload": bench_upload.rows,
 }  # series that --only can ask for
 _DECODED_KEYS = 300_000  # rdbtools takes its time
 _LISTPACK_PARTS = 3

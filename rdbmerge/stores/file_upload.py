@@ -100,23 +100,28 @@ class Upload:
 
     def _one(self, multipart: Multipart, part: Part) -> SentPart:
         file, order = self._file, self._order
-        held = self._held.get(part.number)
+        held, with_md5 = self._held.get(part.number), multipart.with_md5
         file.check_unchanged()
-        sums = file.summed(part, multipart.algorithm, with_md5=multipart.with_md5, stop=self._halt)
-        if held is not None and held.get("Size") == part.size_bytes and agrees(multipart.algorithm, sums, held):
+        sums = None
+        if held is not None or not with_md5:
+            sums = file.summed(part, multipart.algorithm, with_md5=with_md5, stop=self._halt)
+        if held and sums and held.get("Size") == part.size_bytes and agrees(multipart.algorithm, sums, held):
             self._kept += 1
             if order.progress:
                 order.progress(part.size_bytes)
             return SentPart(part.number, str(held["ETag"]), sums, proved=True)
-        body = file.body(part, self._halt, order.progress)
+        body = file.body(part, self._halt, order.progress, with_md5=with_md5)
         try:
-            return multipart.send(part.number, body, sums)
-        finally:
-            # Also where the store refused the part: bytes that changed are the reason then.
+            sent = multipart.send(part.number, body, None if with_md5 else sums)
+        except StoreError:
+            # Where the store got other bytes than were summed before, the file may have changed in between.
             file.check_unchanged()
-            handed_out = body.handed_out()
-            if handed_out.size_bytes == part.size_bytes and handed_out.crc64 != sums.crc64:
-                raise changed(file.path)
+            again = file.summed(part, multipart.algorithm, with_md5=with_md5, stop=self._halt)
+            if sums not in (None, again):
+                raise changed(file.path) from None
+            raise
+        file.check_unchanged()
+        return sent
 
     def _begun(self) -> tuple[Multipart, int]:
         order, file = self._order, self._file

@@ -82,22 +82,29 @@ class Multipart:
         """Whether parts are proved by their MD5s."""
         return self.algorithm is Algorithm.NONE
 
-    def send(self, number: int, body: PartBody, sums: PartSums) -> SentPart:
-        """Send a part; sends it again where the store says that it got other bytes. Raises StoreError."""
-        checksum: Answer = {} if self.with_md5 else {self.algorithm.member: self.algorithm.text(sums.checksum)}
+    def send(self, number: int, body: PartBody, sums: PartSums | None = None) -> SentPart:
+        """Send a part; sends it again where the store says that it got other bytes.
+
+        `sums`: of the bytes of the part; None where the body takes them on the way (no checksum is told beforehand
+        then). Raises StoreError.
+        """
+        checksum: Answer = {}
+        if not self.with_md5 and sums is not None:
+            checksum = {self.algorithm.member: self.algorithm.text(sums.checksum)}
         for _ in range(_TRIES_OF_A_PART):
             try:
                 answer = self.s3.call(
-                    "upload_part", self._part_name(number), PartNumber=number, Body=body, ContentLength=sums.size_bytes,
+                    "upload_part", self._part_name(number), PartNumber=number, Body=body, ContentLength=len(body),
                     **self._names(), **checksum,
                 )  # fmt: skip
             except StoreError as error:
                 if not is_damaged(error):
                     raise
                 continue
-            right = agrees(self.algorithm, sums, answer)
+            known = sums or body.sums()
+            right = agrees(self.algorithm, known, answer)
             if right is not False:
-                return SentPart(number, str(answer["ETag"]), sums, proved=right is True)
+                return SentPart(number, str(answer["ETag"]), known, proved=right is True)
         raise StoreError(
             f"{self._part_name(number)}: the store got other bytes than were sent, {_TRIES_OF_A_PART} times",
             remedy="try again; if it stays so, something on the way (a proxy, a faulty memory) changes the data",

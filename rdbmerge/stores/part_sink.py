@@ -21,7 +21,7 @@ from rdbmerge.stores.s3 import S3
 from rdbmerge.stores.sums import Summer, whole_crc64
 
 # Smaller than a file's: all of a part is in memory until it is sent.
-STREAM_PART_BYTES = 16 << 20
+STREAM_PART_BYTES = 8 << 20
 _SUM_BYTES = 1 << 20
 
 
@@ -42,7 +42,7 @@ class PartSink:
     ) -> None:
         """Begin an upload of `size_bytes` that are to come; `crc64_until`: see `crc64`. Raises StoreError, UsageError.
 
-        Memory: parts of 16 MB (or what makes at most 10,000 of them), `jobs` of them under way and one that grows.
+        Memory: parts of 8 MB (or what makes at most 10,000 of them), `jobs` of them under way and one that grows.
         """
         self._part_bytes = part_size_bytes(size_bytes, part_bytes, usual_bytes=STREAM_PART_BYTES)
         self._s3 = s3
@@ -100,7 +100,6 @@ class PartSink:
             len(data),
             stop=self._halt,
             progress=self._progress,
-            summer=lambda: self._summer(offset, with_md5=False),
         )
         return self._sending.send(number, body, summer.sums())
 

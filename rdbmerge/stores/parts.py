@@ -23,6 +23,7 @@ MOST_PART_BYTES = 5 << 30
 PART_BYTES = 64 << 20
 _ROUND_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
+_AHEAD_BYTES = 256 << 10
 
 Progress = Callable[[int], None]  # bytes sent since the last call; negative where they have to be sent again
 
@@ -119,14 +120,14 @@ class PartFile:
             summer.add(self.read_at(offset, min(_READ_BYTES, end - offset)))
         return summer.sums()
 
-    def body(self, part: Part, stop: threading.Event, progress: Progress | None) -> PartBody:
-        """What sends it."""
+    def body(self, part: Part, stop: threading.Event, progress: Progress | None, *, with_md5: bool = False) -> PartBody:
+        """What sends it; `with_md5`: and takes its sums on the way, for an upload that needs none beforehand."""
         return PartBody(
             lambda offset, count: self.read_at(part.offset + offset, count),
             part.size_bytes,
             stop=stop,
             progress=progress,
-            summer=lambda: self._summer(part, Algorithm.NONE, with_md5=False),
+            summer=(lambda: self._summer(part, Algorithm.NONE, with_md5=True)) if with_md5 else None,
         )
 
     def _summer(self, part: Part, algorithm: Algorithm, *, with_md5: bool) -> Summer:
@@ -142,10 +143,7 @@ def changed(path: Path) -> StoreError:
 
 
 class PartBody(io.RawIOBase):
-    """The body of a request, read from the part as it is sent, and from its beginning again where need be.
-
-    `summer` makes what sums the bytes that are handed out, so that what was sent can be compared with what was meant.
-    """
+    """The body of a request, read from the part as it is sent, and from its beginning again where need be."""
 
     def __init__(
         self,
@@ -154,18 +152,22 @@ class PartBody(io.RawIOBase):
         *,
         stop: threading.Event,
         progress: Progress | None,
-        summer: Callable[[], Summer],
+        summer: Callable[[], Summer] | None = None,
     ) -> None:
+        """`summer` makes what takes the sums of the bytes on their way; see `sums`."""
         super().__init__()
         self._read_at = read_at
         self._size = size_bytes
         self._stop = stop
         self._progress = progress
         self._new_summer = summer
-        self._summer = summer()
+        self._summer: Summer | None = None
         self._summed_to = 0
+        self._passes_unsummed = 0
         self._at = 0
         self._told = 0
+        self._ahead = b""
+        self._ahead_at = 0
 
     def __len__(self) -> int:
         return self._size
@@ -182,12 +184,21 @@ class PartBody(io.RawIOBase):
         """The place of the next read."""
         return self._at
 
+    def rewind(self, passes_unsummed: int) -> None:
+        """To the beginning; so many passes will come before the one that sends, and need no sums."""
+        self.seek(0)
+        self._passes_unsummed = passes_unsummed
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go elsewhere; at the beginning, all begins anew."""
+        read_some = self._told > 0
         self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset
-        if self._at == 0:
-            self._summer, self._summed_to = self._new_summer(), 0
-            self.take_back()
+        if self._at == 0 and read_some:
+            self._passes_unsummed -= 1
+            self._summer, self._summed_to, self._ahead = None, 0, b""  # the bytes may be others now
+            if self._progress:
+                self._progress(-self._told)
+            self._told = 0
         return self._at
 
     def read(self, size: int = -1) -> bytes:
@@ -198,8 +209,9 @@ class PartBody(io.RawIOBase):
         count = left if size is None or size < 0 else min(size, left)
         if count <= 0:
             return b""
-        data = self._read_at(self._at, count)
-        if self._summed_to == self._at:
+        data = self._next(count)
+        if self._new_summer is not None and self._passes_unsummed <= 0 and self._summed_to == self._at:
+            self._summer = self._summer or self._new_summer()
             self._summer.add(data)
             self._summed_to += count
         self._at += count
@@ -208,12 +220,21 @@ class PartBody(io.RawIOBase):
             self._progress(count)
         return data
 
-    def take_back(self) -> None:
-        """Tell that what was sent has to be sent again."""
-        if self._told and self._progress:
-            self._progress(-self._told)
-        self._told = 0
+    def _next(self, count: int) -> bytes:
+        """`count` bytes, of those that were read ahead: who sends asks for few at a time."""
+        start = self._at - self._ahead_at
+        if not 0 <= start <= len(self._ahead) - count:
+            ahead = max(count, min(_AHEAD_BYTES, self._size - self._at))
+            self._ahead, self._ahead_at, start = self._read_at(self._at, ahead), self._at, 0
+        return self._ahead if count == len(self._ahead) else self._ahead[start : start + count]
 
-    def handed_out(self) -> PartSums:
-        """The sums of the bytes that were read in the last pass."""
+    def sums(self) -> PartSums:
+        """Of the bytes as they were sent; read once more where the last pass was not summed from its beginning."""
+        if self._new_summer is None:
+            raise AssertionError("the sums of this part are known from elsewhere")
+        if self._summer is None or self._summed_to != self._size:
+            self._summer = self._new_summer()
+            for offset in range(0, self._size, _READ_BYTES):
+                self._summer.add(self._read_at(offset, min(_READ_BYTES, self._size - offset)))
+            self._summed_to = self._size
         return self._summer.sums()

@@ -6,7 +6,6 @@ Tries again what may work later, with pauses that a stop ends. Knows nothing of 
 from __future__ import annotations
 
 import copy
-import io
 import os
 import random
 import threading
@@ -20,6 +19,7 @@ from botocore.config import Config
 
 from rdbmerge.errors import RdbMergeError, StoppedError, StoreError, UsageError
 from rdbmerge.stores.base import ObjectUrl, S3Access
+from rdbmerge.stores.parts import PartBody
 from rdbmerge.stores.refusals import Refusal
 
 Answer = dict[str, Any]
@@ -33,6 +33,7 @@ _LOOK_EVERY_S = 0.1
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+_SIGNING_PASSES = 1  # over a body, where the signature covers it
 _AMAZON_URL = "https://s3.amazonaws.com"
 _DEFAULT_REGION = "us-east-1"  # what S3 takes an unnamed region for
 _CREDENTIALS = (
@@ -122,8 +123,9 @@ class S3:
         if self.stop.is_set():
             raise StoppedError("stopped")
         client = self._client
-        if isinstance(parameters.get("Body"), io.IOBase):
-            parameters["Body"].seek(0)  # an earlier try may have read some of it
+        body = parameters.get("Body")
+        if isinstance(body, PartBody):  # an earlier try may have read some of it
+            body.rewind(0 if self.endpoint.startswith("https:") else _SIGNING_PASSES)
         try:
             answer: Answer = _interruptible(lambda: getattr(client, operation)(**parameters), self.stop)
         except failures.ClientError as error:

@@ -29,12 +29,10 @@ def send(upload: Multipart, number: int, data: bytes) -> SentPart:
     def summer() -> Summer:
         return Summer(upload.algorithm, with_md5=upload.with_md5, crc64_bytes=len(data))
 
-    sums = summer()
-    sums.add(data)
     body = PartBody(
         lambda at, count: data[at : at + count], len(data), stop=threading.Event(), progress=None, summer=summer
     )
-    return upload.send(number, body, sums.sums())
+    return upload.send(number, body, None if upload.with_md5 else body.sums())
 
 
 def begun(s3: S3, bucket: str, **metadata: str) -> Multipart:

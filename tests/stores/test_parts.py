@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -61,7 +62,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_body_is_read_and_summed_and_read_again(file: Path) -> None:
+def test_a_body_is_read_again_from_its_beginning(file: Path) -> None:
     told: list[int] = []
     with PartFile(file, crc64_until=file.stat().st_size) as opened:
         body = opened.body(Part(2, 1000, 500_000), threading.Event(), told.append)
@@ -69,9 +70,8 @@ def test_a_body_is_read_and_summed_and_read_again(file: Path) -> None:
         assert len(body) == 500_000
         assert body.seek(0, os.SEEK_END) == 500_000
         assert body.seek(0) == 0
-        for _ in range(2):
-            assert b"".join(iter(lambda: body.read(16_384), b"")) == expected
-            assert body.handed_out().crc64 == CRC64.calc(expected)
+        for size in (16_384, 1 << 20, 7_001):
+            assert b"".join(iter(lambda size=size: body.read(size), b"")) == expected  # type: ignore[misc]
             assert sum(told) == 500_000
             body.seek(0)
             assert sum(told) == 0
@@ -79,6 +79,26 @@ def test_a_body_is_read_and_summed_and_read_again(file: Path) -> None:
         sums = opened.summed(Part(2, 1000, 500_000), Algorithm.CRC32, with_md5=False, stop=threading.Event())
         assert sums.crc64 == CRC64.calc(expected)
         assert sums.checksum == Algorithm.CRC32.calc(expected)
+
+
+@pytest.mark.parametrize("passes_unsummed", [0, 1, 2])
+def test_a_body_takes_its_sums_in_the_pass_that_sends_or_reads_once_more(file: Path, passes_unsummed: int) -> None:
+    reads: list[int] = []
+    with PartFile(file, crc64_until=file.stat().st_size) as opened:
+        body = opened.body(Part(1, 0, 300_000), threading.Event(), None, with_md5=True)
+        plain = body._read_at
+        body._read_at = lambda at, count: (reads.append(count), plain(at, count))[1]  # type: ignore[func-returns-value]
+        body.rewind(passes_unsummed)
+        for number in range(2):
+            while body.read(100_000):
+                pass
+            if number == 0:
+                body.seek(0)
+        before = sum(reads)
+        sums = body.sums()
+        expected = file.read_bytes()[:300_000]
+        assert (sums.md5, sums.crc64) == (hashlib.md5(expected).digest(), CRC64.calc(expected))
+        assert sum(reads) - before == (300_000 if passes_unsummed == 2 else 0)
 
 
 def test_a_stop_ends_reading(file: Path) -> None:
