@@ -82,12 +82,12 @@ def running_ministack() -> Iterator[ObjectStore]:
 
 
 @contextmanager
-def running_rclone(folder: Path) -> Iterator[ObjectStore]:
+def running_rclone(folder: Path, *options: str) -> Iterator[ObjectStore]:
     """Objects are files in `folder`, buckets are the folders in it."""
     port = _free_port()
     arguments = [
         "serve", "s3", "--addr", f"{HOST}:{port}", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}",
-        "--config", os.devnull, str(folder),
+        "--config", os.devnull, *options, str(folder),
     ]  # fmt: skip
     with _running("rclone", arguments, {}, folder) as pid:
         _wait_for(f"http://{HOST}:{port}/")

@@ -23,7 +23,7 @@ MOST_PART_BYTES = 5 << 30
 PART_BYTES = 64 << 20
 _ROUND_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
-_AHEAD_BYTES = 256 << 10
+_AHEAD_BYTES = 1 << 20
 
 Progress = Callable[[int], None]  # bytes sent since the last call; negative where they have to be sent again
 
@@ -210,10 +210,6 @@ class PartBody(io.RawIOBase):
         if count <= 0:
             return b""
         data = self._next(count)
-        if self._new_summer is not None and self._passes_unsummed <= 0 and self._summed_to == self._at:
-            self._summer = self._summer or self._new_summer()
-            self._summer.add(data)
-            self._summed_to += count
         self._at += count
         self._told += count
         if self._progress:
@@ -226,6 +222,10 @@ class PartBody(io.RawIOBase):
         if not 0 <= start <= len(self._ahead) - count:
             ahead = max(count, min(_AHEAD_BYTES, self._size - self._at))
             self._ahead, self._ahead_at, start = self._read_at(self._at, ahead), self._at, 0
+            if self._new_summer is not None and self._passes_unsummed <= 0 and self._summed_to == self._at:
+                self._summer = self._summer or self._new_summer()
+                self._summer.add(self._ahead)
+                self._summed_to += ahead
         return self._ahead if count == len(self._ahead) else self._ahead[start : start + count]
 
     def sums(self) -> PartSums:

@@ -33,6 +33,7 @@ _LOOK_EVERY_S = 0.1
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _SIGNING_PASSES = 1  # over a body, where the signature covers it
 _AMAZON_URL = "https://s3.amazonaws.com"
 _DEFAULT_REGION = "us-east-1"  # what S3 takes an unnamed region for
@@ -125,7 +126,7 @@ class S3:
         client = self._client
         body = parameters.get("Body")
         if isinstance(body, PartBody):  # an earlier try may have read some of it
-            body.rewind(0 if self.endpoint.startswith("https:") else _SIGNING_PASSES)
+            body.rewind(_SIGNING_PASSES if _signs_bodies(self.endpoint) else 0)
         try:
             answer: Answer = _interruptible(lambda: getattr(client, operation)(**parameters), self.stop)
         except failures.ClientError as error:
@@ -192,10 +193,16 @@ def _is_amazon(endpoint: str) -> bool:
     return (urlsplit(endpoint).hostname or "").endswith(_AMAZON)
 
 
+def _signs_bodies(endpoint: str) -> bool:
+    """Without TLS the signature has to cover the body, lest somebody changes it on the way; but on the way to this very
+    machine there is nobody."""
+    url = urlsplit(endpoint)
+    return url.scheme != "https" and url.hostname not in _THIS_MACHINE
+
+
 def _config(endpoint: str, connections: int) -> Config:
     """For calls to an endpoint. Tries and checksums are ours: botocore's pauses cannot be ended, and its checksums
-    cost another reading. Others than Amazon seldom have a name for each bucket; without TLS the signature has to cover
-    the body."""
+    cost another reading. Others than Amazon seldom have a name for each bucket."""
     return Config(
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=connections + 2,
@@ -204,7 +211,7 @@ def _config(endpoint: str, connections: int) -> Config:
         tcp_keepalive=True,
         s3={
             "addressing_style": "auto" if _is_amazon(endpoint) else "path",
-            "payload_signing_enabled": not endpoint.startswith("https:"),
+            "payload_signing_enabled": _signs_bodies(endpoint),
         },
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -15,6 +15,7 @@ from objectstores import ObjectStore
 from storing import PART, client, saved, sent, stop_after
 
 from rdbmerge.errors import StoppedError, StoreError, UsageError
+from rdbmerge.stores import s3 as door
 from rdbmerge.stores.base import ObjectUrl
 from rdbmerge.stores.resume import state_path
 
@@ -50,6 +51,24 @@ def test_a_file_becomes_an_object(tmp_path: Path, url: ObjectUrl, object_store: 
     assert done.stored.metadata == {"a": "b"}
     assert done.proof.checksum.startswith("CRC64NVME ")
     assert not state_path(path, url).exists()
+
+
+@pytest.mark.parametrize("algorithm", ["checksums", "etags"])
+def test_bodies_that_are_signed_are_read_twice_and_told_once(
+    tmp_path: Path, url: ObjectUrl, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    def asks(request: Any) -> bool:
+        return bool(algorithm == "etags" and request.begins and "x-amz-checksum-algorithm" in request.headers)
+
+    monkeypatch.setattr(door, "_THIS_MACHINE", ())
+    path, told = saved(tmp_path, 3), list[int]()
+    with HostileS3(object_store.endpoint, Trouble(asks, None, 501, "NotImplemented")) as hostile:
+        done = sent(client(hostile.endpoint), path, url, progress=told.append)
+        parts = [request for request in hostile.requests if request.part]
+    assert all(len(request.headers["x-amz-content-sha256"]) == 64 for request in parts)
+    assert content(object_store, url) == path.read_bytes()
+    assert sum(told) == path.stat().st_size
+    assert ("ETag" in done.proof.checksum) == (algorithm == "etags")
 
 
 def test_a_stop_keeps_parts_and_the_next_try_sends_the_rest(

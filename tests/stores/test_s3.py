@@ -119,3 +119,18 @@ def test_small_objects_are_read_and_no_further_than_was_said(object_store: Objec
     assert s3.read(ObjectUrl(bucket, "small"), 4) == b"0123"
     with pytest.raises(StoreError, match="none"):
         s3.read(ObjectUrl(bucket, "none"), 100)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "signs"),
+    [
+        ("https://s3.eu-west-1.amazonaws.com", False),
+        ("https://minio.example", False),
+        ("http://minio.example:9000", True),
+        ("http://127.0.0.1:9000", False),
+        ("http://localhost:9000", False),
+    ],
+)
+def test_a_body_is_signed_where_somebody_could_change_it(bucket: str, endpoint: str, signs: bool) -> None:
+    s3 = client(endpoint)
+    assert s3._client.meta.config.s3["payload_signing_enabled"] is signs
