@@ -99,7 +99,7 @@ class _Look:
 
     def bucket(self) -> PreflightCheck:
         try:
-            answer = self._head_bucket()
+            answer = self._ask("head_bucket")
         except StoreError as error:
             if is_denied(error):
                 return warning("bucket", f"{self._place} could not be looked at: access denied", error.remedy)
@@ -110,15 +110,6 @@ class _Look:
         self.region = str(answer.get("BucketRegion") or self._s3.region)
         self._s3.move_to(self.region)
         return ok("bucket", f"{self._place} is there, in {self.region}")
-
-    def _head_bucket(self) -> Answer:
-        try:
-            return self._ask("head_bucket")
-        except StoreError as error:
-            if not error.region:
-                raise
-            self._s3.move_to(error.region)
-            return self._ask("head_bucket")
 
     def endpoint(self) -> PreflightCheck | None:
         if self._s3.is_amazon:

@@ -103,6 +103,9 @@ class S3:
             try:
                 return self._once(operation, str(place), parameters)
             except StoreError as error:
+                if left and error.region not in ("", self.region):
+                    self.move_to(error.region)
+                    continue
                 used = tries - left
                 if not error.retryable or not left or (not self._known and used >= _TRIES_OF_A_STRANGER):
                     raise
@@ -136,9 +139,6 @@ class S3:
             if self.stop.is_set():
                 raise StoppedError("stopped") from error
             raise self._failure(place, error) from error
-        except RecursionError as error:
-            # botocore asks for the region of a bucket that is elsewhere, and again when it is not told.
-            raise Refusal(operation, place, "PermanentRedirect", 301, "", self.region, {}).as_error() from error
         self._known = True
         return answer
 
@@ -181,6 +181,7 @@ class S3:
                 # The files in ~/.aws can name an endpoint, too.
                 config = _config(client.meta.endpoint_url, self._connections)
                 client = session.client("s3", endpoint_url=access.endpoint_url, config=config)
+            client.meta.events.register_last("before-parameter-build.s3", _follow_no_redirect)
         except failures.ProfileNotFound as error:
             raise StoreError(f"{_flat(error)}", remedy="`aws configure list-profiles` shows what there is") from error
         except (failures.BotoCoreError, ValueError) as error:
@@ -217,6 +218,12 @@ def _config(endpoint: str, connections: int) -> Config:
         response_checksum_validation="when_required",
         user_agent_extra="rdbmerge",
     )
+
+
+def _follow_no_redirect(context: Answer, **_: Any) -> None:
+    """Botocore asks for the region of a bucket that is elsewhere, and where it is not told, it asks without end. It
+    follows once; let it think that it has. `call` follows by itself."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _flat(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from objectstores import ObjectStore
 from storing import PART, client, saved, sent, stop_after
 
 from rdbmerge.errors import StoppedError, StoreError, UsageError
+from rdbmerge.stores import parts
 from rdbmerge.stores import s3 as door
 from rdbmerge.stores.base import ObjectUrl
 from rdbmerge.stores.resume import state_path
@@ -166,9 +167,10 @@ def test_other_part_sizes_begin_anew(tmp_path: Path, url: ObjectUrl, object_stor
 
 @pytest.mark.parametrize("keep_time", [False, True])
 def test_a_file_that_changes_while_it_is_sent_makes_no_object(
-    tmp_path: Path, url: ObjectUrl, object_store: ObjectStore, keep_time: bool
+    tmp_path: Path, url: ObjectUrl, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, keep_time: bool
 ) -> None:
-    path = saved(tmp_path, 4)
+    monkeypatch.setattr(parts, "_AHEAD_BYTES", 4_096)  # or the part would be in memory before it changes
+    path = saved(tmp_path, 16)
     facts, changed = path.stat(), threading.Event()
 
     def change(_: int) -> None:
@@ -176,13 +178,13 @@ def test_a_file_that_changes_while_it_is_sent_makes_no_object(
         if not changed.is_set():
             changed.set()
             with path.open("r+b") as file:
-                file.seek(PART - 10)
+                file.seek(8 * PART - 10)
                 file.write(b"changed!")
             if keep_time:
                 os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
     with pytest.raises(StoreError) as refused:
-        sent(client(), path, url, jobs=1, progress=change)
+        sent(client(), path, url, jobs=1, part_bytes=8 * PART, progress=change)
     assert "changed while it was being uploaded" in str(refused.value)  # with the same time, its bytes tell
     assert not is_there(object_store, url)
 

@@ -134,3 +134,20 @@ def test_small_objects_are_read_and_no_further_than_was_said(object_store: Objec
 def test_a_body_is_signed_where_somebody_could_change_it(bucket: str, endpoint: str, signs: bool) -> None:
     s3 = client(endpoint)
     assert s3._client.meta.config.s3["payload_signing_enabled"] is signs
+
+
+def test_a_bucket_that_is_elsewhere_is_followed(bucket: str, object_store: ObjectStore) -> None:
+    store = object_store.client()
+    store.create_bucket(Bucket=f"{bucket}-eu", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3 = client()
+    s3.call("get_bucket_versioning", "here", Bucket=f"{bucket}-eu")
+    told = s3.region
+    s3.call("head_bucket", "here", Bucket=f"{bucket}-eu")
+    assert (told in ("us-east-1", "eu-west-1"), s3.region) == (True, "eu-west-1")
+
+
+def test_a_bucket_that_is_nobody_knows_where_is_told(bucket: str, object_store: ObjectStore) -> None:
+    with HostileS3(object_store.endpoint, Trouble(lambda _: True, None, 301, "PermanentRedirect")) as hostile:
+        with pytest.raises(StoreError, match="the bucket is in another region than us-east-1"):
+            client(hostile.endpoint).call("head_bucket", "here", Bucket=bucket)
+        assert len(hostile.requests) == 1
