@@ -14,7 +14,7 @@ from rdbmerge.reach.server import Server
 from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.steps.asking import Patience
 from rdbmerge.steps.compare import compare
-from rdbmerge.steps.compare_nodes import Manners
+from rdbmerge.steps.comparing.nodes import Manners
 from rdbmerge.verify.live_report import LiveReport
 
 QUICK = Manners(patience=Patience(5, 5), retry_for_s=0)

@@ -19,7 +19,7 @@ from rdbmerge.plan.model import Rules
 from rdbmerge.reach.server import Server
 from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.steps.restore import restore
-from rdbmerge.steps.restore_report import RestoreOptions, RestoreReport
+from rdbmerge.steps.restoring.report import RestoreOptions, RestoreReport
 
 OPTIONS = RestoreOptions(connections=2, max_latency_ms=0, retry_for_s=20, timeout_s=20)
 

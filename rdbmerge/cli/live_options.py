@@ -166,7 +166,7 @@ class Live:
         """Compare the files, or the plan, with the target."""
         from rdbmerge.steps.asking import Patience
         from rdbmerge.steps.compare import compare
-        from rdbmerge.steps.compare_nodes import Manners
+        from rdbmerge.steps.comparing.nodes import Manners
         from rdbmerge.targets.server_pacing import RateLimit
 
         patience = Patience(min(10.0, self._timeout_s), self._timeout_s)

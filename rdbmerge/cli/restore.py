@@ -28,7 +28,7 @@ from rdbmerge.cli.stopping import stoppable, stopping
 if TYPE_CHECKING:
     from rdbmerge.plan.model import Plan, Rules
     from rdbmerge.preflight import PreflightCheck
-    from rdbmerge.steps.restore_report import RestoreReport
+    from rdbmerge.steps.restoring.report import RestoreReport
 
 EPILOG = """\b
 Example:
@@ -78,7 +78,7 @@ def _restore(
     how: dict[str, Any],
 ) -> RestoreReport:  # fmt: skip
     from rdbmerge.steps.restore import restore as restore_all
-    from rdbmerge.steps.restore_report import RestoreOptions
+    from rdbmerge.steps.restoring.report import RestoreOptions
 
     options = RestoreOptions(force=force, **how)
     with (

@@ -20,9 +20,9 @@ from rdbmerge.snapshot.index import Progress
 from rdbmerge.snapshot.indexer import read_index
 from rdbmerge.snapshot.segment import open_segments
 from rdbmerge.steps.asking import Asker
-from rdbmerge.steps.compare_checkpoint import CheckpointFile, fingerprint
-from rdbmerge.steps.compare_nodes import Manners, Nodes
-from rdbmerge.steps.compare_run import Comparing
+from rdbmerge.steps.comparing.checkpoint import CheckpointFile, fingerprint
+from rdbmerge.steps.comparing.nodes import Manners, Nodes
+from rdbmerge.steps.comparing.run import Comparing
 from rdbmerge.steps.verify import make_origins, read_against
 from rdbmerge.verify.companions import library_check, library_name
 from rdbmerge.verify.destination import Destination, destination_of

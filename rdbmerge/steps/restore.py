@@ -20,15 +20,15 @@ from rdbmerge.reach.server import Server
 from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.snapshot.segment import Segment
 from rdbmerge.steps.merge import MergeProgress, PlannedMerge, planned_merge
-from rdbmerge.steps.restore_checkpoint import Checkpoint, Keeper, PartDone, plan_fingerprint, read_checkpoint
-from rdbmerge.steps.restore_libraries import restore_libraries
-from rdbmerge.steps.restore_look import Target, look, meet, profile_name
-from rdbmerge.steps.restore_pace import make_pace, probing
-from rdbmerge.steps.restore_parts import Parts, RejectedKeys, byte_counter, parts_of
-from rdbmerge.steps.restore_report import RestoreOptions, RestoreReport
-from rdbmerge.steps.restore_sample import still_there
-from rdbmerge.steps.restore_watch import RestartedError, Watch
-from rdbmerge.steps.restore_work import OnBusy, Work
+from rdbmerge.steps.restoring.checkpoint import Checkpoint, Keeper, PartDone, plan_fingerprint, read_checkpoint
+from rdbmerge.steps.restoring.libraries import restore_libraries
+from rdbmerge.steps.restoring.look import Target, look, meet, profile_name
+from rdbmerge.steps.restoring.pace import make_pace, probing
+from rdbmerge.steps.restoring.parts import Parts, RejectedKeys, byte_counter, parts_of
+from rdbmerge.steps.restoring.report import RestoreOptions, RestoreReport
+from rdbmerge.steps.restoring.sample import still_there
+from rdbmerge.steps.restoring.watch import RestartedError, Watch
+from rdbmerge.steps.restoring.work import OnBusy, Work
 from rdbmerge.targets.server import Login
 from rdbmerge.targets.server_cluster import Servers
 

@@ -13,7 +13,7 @@ from rdbbytes import entry, rdb, record, select, string
 from realservers import RunningServer, need, running
 from restoring import now_ms
 
-from rdbmerge.steps.restore_report import RestoreReport
+from rdbmerge.steps.restoring.report import RestoreReport
 
 SECRET = "Secret-Token-1234567"
 

@@ -24,9 +24,9 @@ from restoring import restored
 from rdbmerge.errors import StoppedError, TargetError, UsageError
 from rdbmerge.plan.model import KeyPattern, Policy, Rules
 from rdbmerge.steps.asking import Patience
-from rdbmerge.steps.compare_checkpoint import CheckpointFile
-from rdbmerge.steps.compare_nodes import Manners
-from rdbmerge.steps.compare_run import Comparing
+from rdbmerge.steps.comparing.checkpoint import CheckpointFile
+from rdbmerge.steps.comparing.nodes import Manners
+from rdbmerge.steps.comparing.run import Comparing
 from rdbmerge.steps.merge_run import run_merge
 from rdbmerge.verify.live_report import LIVE_SCHEMA_PATH, LiveReport
 

@@ -15,7 +15,7 @@ from truth import diff, expected_merge, read_live, read_truth
 
 from rdbmerge.errors import ConflictError, StoppedError, TargetError, UnfitError, UsageError
 from rdbmerge.plan.model import KeyPattern, Policy, Rules, Unsupported
-from rdbmerge.steps.restore_report import RestoreReport
+from rdbmerge.steps.restoring.report import RestoreReport
 
 HOUR = 3_600_000
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "rdb"

@@ -12,7 +12,7 @@ from rdbmerge.preflight import PreflightCheck
 from rdbmerge.snapshot.journal import Inputs, StepLine, StepRecord
 from rdbmerge.steps.config_targets import RestoreSection
 from rdbmerge.steps.restore import restore
-from rdbmerge.steps.restore_report import RestoreOptions, RestoreReport
+from rdbmerge.steps.restoring.report import RestoreOptions, RestoreReport
 from rdbmerge.steps.stages.merging import MergeStage, merged_contents
 from rdbmerge.steps.stages.tools import Performed, RunTools, tell_checks
 

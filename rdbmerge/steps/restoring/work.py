@@ -10,7 +10,7 @@ from typing import Literal
 from rdbmerge.errors import StoppedError
 from rdbmerge.format.commands import RestoreForm
 from rdbmerge.format.rebuild import Vocabulary
-from rdbmerge.steps.restore_watch import Patience, Say, Watch
+from rdbmerge.steps.restoring.watch import Patience, Say, Watch
 from rdbmerge.targets.server_cluster import Servers
 from rdbmerge.targets.server_pacing import Pace
 

@@ -12,7 +12,7 @@ from rdbmerge.errors import TargetError
 from rdbmerge.ledger import Ledger
 from rdbmerge.plan.model import Rules
 from rdbmerge.preflight import PreflightCheck
-from rdbmerge.steps.restore_work import OnBusy
+from rdbmerge.steps.restoring.work import OnBusy
 
 REPORT_FORMAT = 1
 

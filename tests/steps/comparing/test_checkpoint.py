@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rdbmerge.errors import DiskError, UsageError
-from rdbmerge.steps.compare_checkpoint import CheckpointFile
+from rdbmerge.steps.comparing.checkpoint import CheckpointFile
 from rdbmerge.verify.live_tally import LiveTally
 
 pytestmark = pytest.mark.once

@@ -6,7 +6,7 @@ import pytest
 
 from rdbmerge.ledger import Ledger
 from rdbmerge.plan.model import Rules
-from rdbmerge.steps.restore_report import RestoreReport
+from rdbmerge.steps.restoring.report import RestoreReport
 
 pytestmark = pytest.mark.once
 

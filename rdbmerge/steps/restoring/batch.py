@@ -20,10 +20,10 @@ from rdbmerge.format.commands import BUFFER_BYTES, Commands, Restoration
 from rdbmerge.format.core import key_slots, slot_of
 from rdbmerge.format.scan import module_name
 from rdbmerge.format.strings import read_length
-from rdbmerge.steps.restore_big import deliver_big
-from rdbmerge.steps.restore_doubt import is_ours
-from rdbmerge.steps.restore_watch import Patience
-from rdbmerge.steps.restore_work import EXPIRED, LEFT_OUT, PENDING, REJECTED, RESTORED, SKIPPED, Work
+from rdbmerge.steps.restoring.big import deliver_big
+from rdbmerge.steps.restoring.doubt import is_ours
+from rdbmerge.steps.restoring.watch import Patience
+from rdbmerge.steps.restoring.work import EXPIRED, LEFT_OUT, PENDING, REJECTED, RESTORED, SKIPPED, Work
 from rdbmerge.targets.server import Node
 from rdbmerge.targets.server_pipe import LostError, Pipe
 from rdbmerge.targets.server_refusals import REMEDIES, Kind, Refusal, read_refusal, remedy_of

@@ -16,8 +16,8 @@ from rdbmerge.plan.model import Plan
 from rdbmerge.plan.selection import KEPT
 from rdbmerge.plan.treatment import rules_of, treat
 from rdbmerge.snapshot.segment import Segment
-from rdbmerge.steps.restore_checkpoint import PartDone
-from rdbmerge.steps.restore_watch import Watch
+from rdbmerge.steps.restoring.checkpoint import PartDone
+from rdbmerge.steps.restoring.watch import Watch
 from rdbmerge.targets.server import refusal_words
 from rdbmerge.targets.server_cluster import Servers
 

@@ -22,7 +22,7 @@ from rdbmerge.targets.server import refusal_words
 from rdbmerge.targets.server_refusals import Kind, read_refusal, remedy_of
 
 if TYPE_CHECKING:
-    from rdbmerge.steps.restore_batch import Delivery
+    from rdbmerge.steps.restoring.batch import Delivery
 
 _TOGETHER_BYTES = 16 << 20
 _TOLERANCE_MS = 2_000

@@ -17,14 +17,14 @@ from rdbmerge.format.decode import Values
 from rdbmerge.format.emit import shift
 from rdbmerge.format.rebuild import Command, has_commands, rebuild
 from rdbmerge.format.values import Logical
-from rdbmerge.steps.restore_work import EXPIRED, PENDING, RESTORED
+from rdbmerge.steps.restoring.work import EXPIRED, PENDING, RESTORED
 from rdbmerge.targets.server import LiveServer, refusal_words
 from rdbmerge.targets.server_pipe import LostError
 from rdbmerge.targets.server_refusals import Kind, Refusal, read_refusal, remedy_of
 from rdbmerge.units import format_bytes
 
 if TYPE_CHECKING:
-    from rdbmerge.steps.restore_batch import Delivery
+    from rdbmerge.steps.restoring.batch import Delivery
 
 _TOGETHER_BYTES = 4 << 20
 _TOGETHER = 64

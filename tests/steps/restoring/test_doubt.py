@@ -17,7 +17,7 @@ from rdbmerge.plan.fitting import loader_of
 from rdbmerge.plan.model import Rules, Unsupported
 from rdbmerge.plan.profile import find_profile
 from rdbmerge.snapshot.segment import Segment
-from rdbmerge.steps.restore_doubt import same_value
+from rdbmerge.steps.restoring.doubt import same_value
 
 pytestmark = pytest.mark.once
 

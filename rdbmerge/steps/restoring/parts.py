@@ -23,9 +23,9 @@ from rdbmerge.plan.model import ChunkPlan, Plan
 from rdbmerge.plan.selection import KEPT
 from rdbmerge.plan.treatment import Treatment, rules_of, treat
 from rdbmerge.snapshot.segment import Segment
-from rdbmerge.steps.restore_batch import Connections, Delivery
-from rdbmerge.steps.restore_checkpoint import Keeper, PartDone
-from rdbmerge.steps.restore_work import EXPIRED, PENDING, REJECTED, RESTORED, SKIPPED, Work
+from rdbmerge.steps.restoring.batch import Connections, Delivery
+from rdbmerge.steps.restoring.checkpoint import Keeper, PartDone
+from rdbmerge.steps.restoring.work import EXPIRED, PENDING, REJECTED, RESTORED, SKIPPED, Work
 from rdbmerge.units import escape_key
 
 _LOOK_S = 0.2

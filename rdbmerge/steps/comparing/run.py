@@ -17,8 +17,8 @@ from rdbmerge.format import codes
 from rdbmerge.format.columns import Columns
 from rdbmerge.format.replies import Keys, join_keys, keys_of_rows
 from rdbmerge.snapshot.index import Progress
-from rdbmerge.steps.compare_checkpoint import CheckpointFile
-from rdbmerge.steps.compare_nodes import Nodes, Way
+from rdbmerge.steps.comparing.checkpoint import CheckpointFile
+from rdbmerge.steps.comparing.nodes import Nodes, Way
 from rdbmerge.verify.destination import Destination
 from rdbmerge.verify.live_expected import Expected, Task
 from rdbmerge.verify.live_pairs import LivePairs

@@ -10,7 +10,7 @@ from merging import NOW_MS, opened
 from rdbbytes import entry, rdb, select
 
 from rdbmerge.errors import DiskError, UsageError
-from rdbmerge.steps.restore_checkpoint import Checkpoint, Keeper, PartDone, plan_fingerprint, read_checkpoint
+from rdbmerge.steps.restoring.checkpoint import Checkpoint, Keeper, PartDone, plan_fingerprint, read_checkpoint
 
 pytestmark = pytest.mark.once
 

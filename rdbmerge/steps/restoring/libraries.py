@@ -15,7 +15,7 @@ from rdbmerge.targets.server_refusals import remedy_of
 
 if TYPE_CHECKING:
     from rdbmerge.plan.model import Plan
-    from rdbmerge.steps.restore_work import OnBusy
+    from rdbmerge.steps.restoring.work import OnBusy
 
 
 def restore_libraries(servers: Servers, plan: Plan, segments: Sequence[Segment], on_busy: OnBusy) -> list[str]:

@@ -21,7 +21,7 @@ from rdbmerge.units import format_bytes, format_duration_ms
 
 if TYPE_CHECKING:
     from rdbmerge.plan.model import Plan
-    from rdbmerge.steps.restore_work import OnBusy
+    from rdbmerge.steps.restoring.work import OnBusy
 
 _SKEW_WORTH_TELLING_MS = 1_000
 _FUNCTIONS, _FIELD_EXPIRIES = "functions", "field expiries"

@@ -13,7 +13,7 @@ from restoring import restored
 
 from rdbmerge.reach.connection import open_socket
 from rdbmerge.reach.server import Server
-from rdbmerge.steps.restore_pace import make_pace, probing
+from rdbmerge.steps.restoring.pace import make_pace, probing
 from rdbmerge.targets.server import Login
 from rdbmerge.targets.server_cluster import Servers
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdbmerge.format.columns import Columns
-from rdbmerge.steps import compare_run
+from rdbmerge.steps.comparing import run as compare_run
 
 pytestmark = pytest.mark.once
 

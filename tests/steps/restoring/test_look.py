@@ -11,7 +11,7 @@ from restoring import now_ms, restored
 
 from rdbmerge.errors import UsageError
 from rdbmerge.plan.profile import PROFILES, find_profile
-from rdbmerge.steps.restore_look import Target, profile_name
+from rdbmerge.steps.restoring.look import Target, profile_name
 from rdbmerge.targets.server import Login
 from rdbmerge.targets.server_cluster import Servers
 from rdbmerge.targets.server_facts import ServerFacts

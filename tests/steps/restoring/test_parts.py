@@ -11,7 +11,7 @@ from rdbbytes import entry, rdb, select
 
 from rdbmerge.errors import DiskError
 from rdbmerge.plan.model import ChunkPlan
-from rdbmerge.steps.restore_parts import RejectedKeys, byte_counter, parts_of
+from rdbmerge.steps.restoring.parts import RejectedKeys, byte_counter, parts_of
 
 pytestmark = pytest.mark.once
 

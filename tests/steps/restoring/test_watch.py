@@ -11,7 +11,7 @@ from realservers import HOST, need, running
 from rdbmerge.errors import StoppedError, TargetError
 from rdbmerge.reach.connection import open_socket
 from rdbmerge.reach.server import Server
-from rdbmerge.steps.restore_watch import Patience, RestartedError, Watch
+from rdbmerge.steps.restoring.watch import Patience, RestartedError, Watch
 from rdbmerge.targets.server import Login
 from rdbmerge.targets.server_cluster import Servers
 from rdbmerge.targets.server_pipe import LostError

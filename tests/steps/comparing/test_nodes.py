@@ -22,7 +22,7 @@ from rdbmerge.format.replies import Keys, join_keys
 from rdbmerge.reach.server import Server
 from rdbmerge.reach.tunnels import Tunnels
 from rdbmerge.steps.asking import Patience
-from rdbmerge.steps.compare_nodes import Manners, Nodes, Way
+from rdbmerge.steps.comparing.nodes import Manners, Nodes, Way
 from rdbmerge.targets.server_pacing import RateLimit
 
 pytestmark = pytest.mark.once

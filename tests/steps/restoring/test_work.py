@@ -9,7 +9,7 @@ import pytest
 from rdbmerge.errors import StoppedError
 from rdbmerge.format.commands import RestoreForm
 from rdbmerge.format.rebuild import Vocabulary
-from rdbmerge.steps.restore_work import Work
+from rdbmerge.steps.restoring.work import Work
 from rdbmerge.targets.server_pacing import Brake, Pace
 
 pytestmark = pytest.mark.once

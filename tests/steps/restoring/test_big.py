@@ -15,7 +15,7 @@ from truth import diff, read_live
 
 from rdbmerge.errors import TargetError
 from rdbmerge.plan.model import Rules
-from rdbmerge.steps.restore_big import _part_key
+from rdbmerge.steps.restoring.big import _part_key
 
 pytestmark = pytest.mark.once
 
