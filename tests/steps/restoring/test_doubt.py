@@ -21,7 +21,7 @@ from rdbmerge.steps.restoring.doubt import same_value
 
 pytestmark = pytest.mark.once
 
-GOLDEN = Path(__file__).parents[2] / "fixtures" / "rdb"
+GOLDEN = Path(__file__).parents[3] / "fixtures" / "rdb"
 CASES = {
     "redis-2.8": "7.0.15", "redis-5.0": "5.0.14", "redis-7.0": "7.4.1", "redis-8.2": "8.2.3", "valkey-8.1": "2.8.24",
     "valkey-9.1": "valkey-9.1.2",
