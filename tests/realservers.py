@@ -29,6 +29,7 @@ from redis.retry import Retry
 
 Version = tuple[int, ...]
 HOST = "127.0.0.1"
+_NOBODY_LISTENS = 1  # tcpmux; a port that is free now may be another test's in a moment
 WHEELS = "pip install 'rdbmerge[servers]'"
 ROOT = Path(__file__).resolve().parent.parent
 OLD_SERVERS = ROOT / os.environ.get("RDBMERGE_OLD_SERVERS", ".venv/old-servers")
@@ -278,11 +279,28 @@ def _wait_until_ready(server: RunningServer, timeout_s: float) -> None:
         if server.process.poll() is not None:
             raise ServerRefused(server.binary.name, server.log, server.process.returncode)
         said = _answer(server.port)
-        if said.startswith((b"+PONG", b"-NOAUTH", b"-ERR operation not permitted", b"-MASTERDOWN")):
+        if said.startswith((b"+PONG", b"-NOAUTH", b"-ERR operation not permitted", b"-MASTERDOWN")) and _listens(
+            server
+        ):
             return
         if time.monotonic() > deadline:
             raise ServerRefused(server.binary.name, server.log, None)
         time.sleep(0.02)
+
+
+def _listens(server: RunningServer) -> bool:
+    """Whether it is this very process that answers on the port: two may have been given one port, and one got it."""
+    ours = {
+        f"socket:[{inode}]"
+        for row in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        for _, local, _, state, *_, inode in [row.split()[:10]]
+        if state == "0A" and local.endswith(f":{server.port:04X}")
+    }
+    handles = Path(f"/proc/{server.process.pid}/fd")
+    try:
+        return any(str(handle.readlink()) in ours for handle in handles.iterdir())
+    except OSError:  # it has just ended, or this is no Linux
+        return not handles.exists() and server.process.poll() is None
 
 
 def _start(
@@ -335,7 +353,7 @@ def running(
         if rdb is not None:
             shutil.copyfile(rdb, folder / "dump.rdb")
         if as_replica:
-            settings["replicaof" if binary.version >= (5,) else "slaveof"] = f"{HOST} {free_port()}"
+            settings["replicaof" if binary.version >= (5,) else "slaveof"] = f"{HOST} {_NOBODY_LISTENS}"
         server = _start(binary, folder, settings, args, timeout_s)
         try:
             yield server

@@ -40,7 +40,7 @@ def scan_facts(segment: Segment, collector: HashCollector, progress: Progress | 
     findings = Findings(collector, progress)
     findings.view = segment.view
     # One thread walks ahead into the spare columns while the other books and sums the batch before.
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="book") as booker:
+    with segment.naming_errors(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="book") as booker:
         booked: Future[None] | None = None
         for item in segment.walk(columns=Columns(), spare=Columns()):
             if booked is not None:

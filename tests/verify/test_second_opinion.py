@@ -24,7 +24,7 @@ from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.emit import Change, Emission
 from rdbmerge.format.strings import length_bytes, string_bytes
 from rdbmerge.format.values import Logical
-from rdbmerge.merge import writer
+from rdbmerge.merge import making, writer
 from rdbmerge.plan import conflicts, planner
 from rdbmerge.plan.fitting import FITS, UNFIT, Fitting
 from rdbmerge.plan.model import PLANS, KeyPattern, Policy, Rules, SourceRules
@@ -277,7 +277,7 @@ def test_a_merger_that_mistakes_the_rules_of_a_source_is_found_out(
     tmp_path: Path, monkeypatch: Patch, broken: Callable[[Rules, str], Rules], level: str
 ) -> None:
     monkeypatch.setattr(planner, "rules_of", broken)
-    monkeypatch.setattr(writer, "rules_of", broken)
+    monkeypatch.setattr(making, "rules_of", broken)
     report = two_verified(tmp_path, level=level)
     kinds = {(one.kind, one.key) for one in report.differences}
     assert {("missing", '"p:p:k"')} < kinds or ("value", '"p:p:k"') in kinds
