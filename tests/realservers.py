@@ -273,6 +273,9 @@ def _answer(port: int) -> bytes:
         return b""
 
 
+_READY = (b"+PONG", b"-NOAUTH", b"-ERR operation not permitted", b"-MASTERDOWN")
+
+
 def _wait_until_ready(server: RunningServer, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while True:

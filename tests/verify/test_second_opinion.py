@@ -24,7 +24,7 @@ from rdbmerge.format.dialects import Dialect
 from rdbmerge.format.emit import Change, Emission
 from rdbmerge.format.strings import length_bytes, string_bytes
 from rdbmerge.format.values import Logical
-from rdbmerge.merge import making, writer
+from rdbmerge.merge import making
 from rdbmerge.plan import conflicts, planner
 from rdbmerge.plan.fitting import FITS, UNFIT, Fitting
 from rdbmerge.plan.model import PLANS, KeyPattern, Policy, Rules, SourceRules
