@@ -50,7 +50,7 @@ with Segment(Path(sys.argv[1])) as segment:
 
 DECODE = """
 import sys, time
-import rdbmerge
+import rdbmerge, rdbmerge.snapshot.reader  # which rdbmerge.open imports; the others have imported theirs too
 from rdbmerge.format.core import COMPILED
 began = time.perf_counter()
 keys = 0
