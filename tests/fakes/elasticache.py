@@ -115,18 +115,19 @@ class FakeElastiCache:
                     raise RestoreFailed("the RDB could not be loaded", member=True)
                 self.start(group, files)
         except (RestoreFailed, redis.RedisError) as why:
+            # The event first: whoever sees the end finds out why.
+            self.note(group.nodes[0].name, "cache-cluster", f"Restore failed: {why}")
             with self.lock:
                 for node in group.nodes:
                     node.status = "restore-failed"
                 if not getattr(why, "member", False):
                     group.status = "create-failed"
-            self.note(group.nodes[0].name, "cache-cluster", f"Restore failed: {why}")
         else:
+            self.note(name, "replication-group", f"Replication group {name} created")
             with self.lock:
                 for node in group.nodes:
                     node.status = "available"
                 group.status = "available"
-            self.note(name, "replication-group", f"Replication group {name} created")
 
     def fetched(self, arn: str, path: Path) -> Path:
         bucket, _, key = arn.split(":::", 1)[1].partition("/")

@@ -127,7 +127,9 @@ def test_what_the_engine_does_not_load_fails_before_and_after(
     assert "merge again" in caught.value.remedy
     assert world.fake.groups == {}
     report = run(forced(plan))
-    assert (report.outcome, report.status, report.exit_code) == ("failed", "create-failed", 50)
+    assert (report.outcome, report.exit_code) == ("failed", 50)
+    # A node, which is asked about after its group, may be seen to fail before it.
+    assert report.status in ("creating", "create-failed")
     assert any("Restore failed" in message and words in message for _, _, message in report.events)
     assert "sessions" in report.error
     assert (
