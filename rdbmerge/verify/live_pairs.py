@@ -93,7 +93,7 @@ class LivePairs:
         """Whether it is a hash of which no field is alive any more."""
         origin = self.line.origin
         value_type = origin.segment.dialect.types[int(batch.type[row])]
-        if not value_type.holds_expiry:
+        if not value_type.holds_expiry or not self.destination.holds_field_times:
             return False
         start, end = int(batch.value_start[row]), int(batch.end[row])
         times = [field.expire_at_ms for field in read_fields(origin.segment.view, value_type.shape, start, end)]
@@ -104,9 +104,9 @@ class LivePairs:
         """How both sides count: fields whose time has come do not."""
         origin = self.line.origin
         offset_ms = origin.times.ttl_offset_ms
-        dead_before_ms = now_ms - offset_ms
-        if origin.dead_before_ms is not None:
-            dead_before_ms = max(dead_before_ms, origin.dead_before_ms)
+        dead_before_ms = origin.dead_before_ms
+        if self.destination.holds_field_times:  # else they were stripped, and the fields stay
+            dead_before_ms = max(now_ms - offset_ms, dead_before_ms or 0)
         ours = self.destination.reading(origin.segment.dialect, ttl_offset_ms=offset_ms, dead_before_ms=dead_before_ms)
         theirs = self.destination.reading(found, dead_before_ms=now_ms, key_prefix=origin.prefix)
         ignored = ours.ignored_flags | _HINTS
