@@ -242,6 +242,23 @@ def test_expiries_of_fields_that_come_due_are_no_difference(tmp_path: Path) -> N
             assert found(compared(server, path))[b"h"][0] == "field"
 
 
+def test_fields_whose_expiry_was_stripped_stay_after_their_time(tmp_path: Path) -> None:
+    path, rules = tmp_path / "a.rdb", Rules(target="redis-6.2", on_unsupported="strip")
+    with running(need("redis-8.2")) as server, server.client() as client:
+        for name, soon in (("some", ["a"]), ("all", ["a", "b"])):
+            client.hset(name, mapping={"a": "1", "b": "2"})
+            client.execute_command("HPEXPIRE", name, 700, "FIELDS", len(soon), *soon)
+        shutil.copyfile(server.save(), path)
+    with running(need("redis-6.2")) as server, server.client() as client:
+        restored(server, path, rules=rules)
+        time.sleep(1)
+        report = compared(server, path, rules=rules)
+        assert (report.differences, total(report, "agreed"), total(report, "expired_since")) == ([], 2, 0)
+        client.hdel("some", "a")
+        client.delete("all")
+        assert found(compared(server, path, rules=rules)).keys() == {b"some", b"all"}
+
+
 def test_functions_are_compared_where_they_can_be(tmp_path: Path) -> None:
     with running(need("redis-7.0")) as server, server.client() as client:
         client.function_load(LIBRARY)
